@@ -1,0 +1,78 @@
+"""Puts the groups of calls together into one gRPC service: served, or UNIMPLEMENTED by name."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from grpclib import GRPCError, Status
+from grpclib.const import Cardinality, Handler
+from modal_proto.api_grpc import ModalClientBase
+
+from localmodal.api.group import Caller, Group, current_caller
+
+if TYPE_CHECKING:
+    from grpclib.server import Stream
+
+log = logging.getLogger(__name__)
+
+Authorize = Callable[[Caller, str], None]
+"""Raises GRPCError UNAUTHENTICATED when the caller may not make the call of that name."""
+
+
+def calls_of_the_client() -> dict[str, Handler]:
+    """Every call that the installed `modal` client knows, by its bare name."""
+    ModalClientBase.__abstractmethods__ = frozenset()  # only the table of names and types is wanted
+    return {path.rsplit("/", 1)[1]: handler for path, handler in ModalClientBase().__mapping__().items()}
+
+
+def served_calls(groups: list[Group]) -> dict[str, Callable[..., Any]]:
+    """The calls that a group serves, by name. Two groups serving the same one is a mistake of ours."""
+    known, served = calls_of_the_client(), {}
+    for group in groups:
+        for name in known.keys() & set(dir(group)):
+            assert name not in served, f"{name} is served twice"
+            served[name] = getattr(group, name)
+    return served
+
+
+class Service:
+    """What `grpclib.server.Server` takes: the whole client API for one kind of caller."""
+
+    def __init__(self, groups: list[Group], authorize: Authorize, task_id: str | None = None) -> None:
+        self._served = served_calls(groups)
+        self._authorize = authorize
+        self._task_id = task_id
+
+    def __mapping__(self) -> dict[str, Handler]:
+        prefix = "/modal.client.ModalClient/"
+        return {
+            prefix + name: Handler(self._handler(name, known), known.cardinality, known.request_type, known.reply_type)
+            for name, known in calls_of_the_client().items()
+        }
+
+    def _handler(self, name: str, known: Handler) -> Callable[[Stream[Any, Any]], Awaitable[None]]:
+        call = self._served.get(name)
+        streams = known.cardinality is Cardinality.UNARY_STREAM
+
+        async def handle(stream: Stream[Any, Any]) -> None:
+            caller = Caller(self._task_id, dict(stream.metadata or {}))
+            current_caller.set(caller)
+            self._authorize(caller, name)
+            request = await stream.recv_message()
+            if call is None:
+                raise GRPCError(Status.UNIMPLEMENTED, f"{name} is not served by the local control plane")
+            try:
+                if streams:
+                    async for message in call(request):
+                        await stream.send_message(message)
+                else:
+                    await stream.send_message(await call(request))
+            except GRPCError:
+                raise
+            except Exception as error:
+                log.exception("%s failed", name)
+                raise GRPCError(Status.INTERNAL, f"{name}: {error!r}") from error
+
+        return handle

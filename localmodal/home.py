@@ -1,0 +1,80 @@
+"""Where the local control plane keeps what it owns: one folder below $COLDSNAP_HOME."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+def coldsnap_home() -> Path:
+    """$COLDSNAP_HOME, else `coldsnap` in the XDG data folder (freedesktop.org's base directory specification)."""
+    if explicit := os.environ.get("COLDSNAP_HOME"):
+        return Path(explicit).absolute()
+    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share"
+    return Path(data) / "coldsnap"
+
+
+@dataclass(frozen=True)
+class Home:
+    """Every path of the control plane, by name."""
+
+    root: Path
+
+    @classmethod
+    def default(cls) -> "Home":
+        return cls(coldsnap_home() / "local")
+
+    @property
+    def database(self) -> Path:
+        return self.root / "state.db"
+
+    @property
+    def token(self) -> Path:
+        """The token that every client must show; mode 0600, made at the first start."""
+        return self.root / "token.json"
+
+    @property
+    def endpoint(self) -> Path:
+        """What the running daemon says of itself: process id, addresses, version."""
+        return self.root / "daemon.json"
+
+    @property
+    def daemon_log(self) -> Path:
+        return self.root / "daemon.log"
+
+    @property
+    def logs(self) -> Path:
+        """One file of output per container."""
+        return self.root / "logs"
+
+    @property
+    def blobs(self) -> Path:
+        return self.root / "blobs"
+
+    @property
+    def volumes(self) -> Path:
+        return self.root / "volumes"
+
+    @property
+    def run(self) -> Path:
+        """One folder per running container: its socket, its arguments, its bundle. Emptied at every start."""
+        return self.root / "run"
+
+    @property
+    def disk_image(self) -> Path:
+        """A sparse ext4 image: overlayfs refuses layers on the file system whose root is their lowest layer."""
+        return self.root / "disk.ext4"
+
+    @property
+    def disk(self) -> Path:
+        """Where `disk_image` is mounted: image layers, containers' upper layers, snapshots."""
+        return self.root / "disk"
+
+    @property
+    def tools(self) -> Path:
+        """Programs installed beside the system, `criu` among them."""
+        return self.root.parent / "tools"
+
+    @property
+    def cache(self) -> Path:
+        """Caches of package installers, shared by every image that is built here."""
+        return self.root.parent / "cache"

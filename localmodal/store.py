@@ -1,0 +1,50 @@
+"""The control plane's durable state: one SQLite database, whole after `kill -9` at any moment.
+
+What survives a restart is here; what belongs to running containers is in memory and is rebuilt or ended at the start.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+
+class Store:
+    """Thin, typed access to the database. Every change happens inside `transaction()`."""
+
+    def __init__(self, path: Path) -> None:
+        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._db.row_factory = sqlite3.Row
+        # WAL with NORMAL loses nothing when the process dies; only a power cut can lose the last transactions.
+        self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON;")
+        self._db.executescript(files("localmodal").joinpath("schema.sql").read_text())
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """All or nothing; nested use joins the outer transaction. Never await inside."""
+        if self._db.in_transaction:
+            yield self._db
+            return
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield self._db
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    def write(self, sql: str, *values: Any) -> int:
+        """Runs one statement; returns how many rows it changed."""
+        with self.transaction() as db:
+            return db.execute(sql, values).rowcount
+
+    def row(self, sql: str, *values: Any) -> sqlite3.Row | None:
+        return self._db.execute(sql, values).fetchone()
+
+    def rows(self, sql: str, *values: Any) -> list[sqlite3.Row]:
+        return self._db.execute(sql, values).fetchall()
+
+    def close(self) -> None:
+        self._db.close()

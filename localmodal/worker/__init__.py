@@ -1,0 +1,1 @@
+"""Containers, images' build steps and memory snapshots on this machine."""

