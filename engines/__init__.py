@@ -1,0 +1,1 @@
+"""What runs in a service's container, all of it."""

@@ -1,0 +1,92 @@
+"""What one deploy is told, and what of it the container is told."""
+
+from __future__ import annotations
+
+import os
+from hashlib import sha256
+from typing import TYPE_CHECKING, ClassVar
+
+from spec.frozen import Frozen
+from spec.service import Engine, Name, Scaling, Snapshot
+
+if TYPE_CHECKING:
+    from spec.service import ServiceSpec
+
+DIGEST_LENGTH = 32
+"""Hex digits of a definition's digest: it is the deploy's tag, for which Modal allows 50 characters."""
+
+
+class Definition(Frozen):
+    """One version of a service: all that its containers depend on and are told, and nothing else.
+
+    A change of any field here is a new version with a new snapshot. What changes no version (scaling numbers, how the
+    snapshot is verified, the recipe behind the image's id) has no place here.
+    """
+
+    service: Name
+    app_name: str
+    image_id: str
+    code_digest: str
+    engine: Engine
+    weights_file: str
+    """Name of the weights' file (or folder) under `share/weights` of the image's Python prefix."""
+    prompt_tokens: tuple[int, ...]
+    concurrency: int
+    gpu: str | tuple[str, ...]
+    cpu: float | None
+    memory: int | None
+    api_key_secret: str | None
+    snapshot: Snapshot
+
+    @property
+    def digest(self) -> str:
+        """The version's name: the deploy's tag, and `definition` in every boot record."""
+        return sha256(self.model_dump_json().encode()).hexdigest()[:DIGEST_LENGTH]
+
+
+class Deployment(Frozen):
+    """What COLDSNAP_SPEC carries: the definition, and the scaling numbers that only the deploy itself uses."""
+
+    VARIABLE: ClassVar[str] = "COLDSNAP_SPEC"
+
+    definition: Definition
+    scaling: Scaling = Scaling()
+
+    @classmethod
+    def of(
+        cls, service: ServiceSpec, *, app_name: str, image_id: str, code_digest: str, weights_file: str
+    ) -> Deployment:
+        """The deployment of a service whose image is built."""
+        definition = Definition(
+            service=service.name,
+            app_name=app_name,
+            image_id=image_id,
+            code_digest=code_digest,
+            engine=service.engine,
+            weights_file=weights_file,
+            prompt_tokens=service.warmup.prompt_tokens,
+            concurrency=service.scaling.concurrency,
+            gpu=service.gpu,
+            cpu=service.cpu,
+            memory=service.memory,
+            api_key_secret=service.api_key_secret,
+            snapshot=service.snapshot,
+        )
+        return cls(definition=definition, scaling=service.scaling)
+
+    @classmethod
+    def from_environment(cls) -> Deployment:
+        """The deployment that this process is told, on the deploying side and in the container alike."""
+        text = os.environ.get(cls.VARIABLE)
+        if text is None:
+            message = f"{cls.VARIABLE} is not set: engines.app describes the service which that variable names"
+            raise RuntimeError(message)
+        return cls.model_validate_json(text)
+
+    def environment(self) -> dict[str, str]:
+        """The variables of the process that deploys."""
+        return {self.VARIABLE: self.model_dump_json()}
+
+    def container_environment(self) -> dict[str, str]:
+        """The variables of the container: the definition alone, so that a new scaling number is no new container."""
+        return Deployment(definition=self.definition).environment()
