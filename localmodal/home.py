@@ -21,10 +21,12 @@ class Home:
 
     @classmethod
     def default(cls) -> "Home":
+        """The folder of this user's control plane."""
         return cls(coldsnap_home() / "local")
 
     @property
     def database(self) -> Path:
+        """The control plane's durable state."""
         return self.root / "state.db"
 
     @property
@@ -39,6 +41,7 @@ class Home:
 
     @property
     def daemon_log(self) -> Path:
+        """What the daemon itself says."""
         return self.root / "daemon.log"
 
     @property
@@ -48,10 +51,12 @@ class Home:
 
     @property
     def blobs(self) -> Path:
+        """Payloads too large for a message."""
         return self.root / "blobs"
 
     @property
     def volumes(self) -> Path:
+        """One folder per volume."""
         return self.root / "volumes"
 
     @property

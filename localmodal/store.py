@@ -41,10 +41,13 @@ class Store:
             return db.execute(sql, values).rowcount
 
     def row(self, sql: str, *values: Any) -> sqlite3.Row | None:
+        """The first row of the answer, or none."""
         return self._db.execute(sql, values).fetchone()
 
     def rows(self, sql: str, *values: Any) -> list[sqlite3.Row]:
+        """Every row of the answer."""
         return self._db.execute(sql, values).fetchall()
 
     def close(self) -> None:
+        """Closes the database; nothing is lost without it."""
         self._db.close()

@@ -12,12 +12,18 @@ class LlamaCppOptions(Frozen):
 
     n_ctx: int = Field(default=4096, ge=8, description="Tokens of context shared by prompt and answer.")
     n_batch: int = Field(default=512, ge=1, description="Tokens evaluated in one call while a prompt is read.")
-    n_threads: int | None = Field(default=None, ge=1, description="Threads that generate; none: every core the container has.")
+    n_threads: int | None = Field(
+        default=None, ge=1, description="Threads that generate; none: every core the container has."
+    )
     n_gpu_layers: int = Field(default=0, ge=-1, description="Layers on the GPU; -1: all of them.")
     flash_attn: bool = False
     use_mmap: bool | None = Field(default=None, description="Map the weights' file; none: on a CPU yes, on a GPU no.")
-    chat_format: str | None = Field(default=None, description="Chat template by name; none: the one in the weights' file.")
-    seed: int | None = Field(default=None, ge=0, description="Fixed random state; none: a fresh one for every container.")
+    chat_format: str | None = Field(
+        default=None, description="Chat template by name; none: the one in the weights' file."
+    )
+    seed: int | None = Field(
+        default=None, ge=0, description="Fixed random state; none: a fresh one for every container."
+    )
 
 
 class LlamaCppEngine(Frozen):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
+    import signal
     import socket
+    from pathlib import Path
 
 Output = Callable[[int, bytes], None]
 """Takes what a container wrote: the file descriptor (1 or 2) and the bytes, in order, as they come."""
@@ -41,7 +41,7 @@ class Launch:
     purpose: Literal["function", "build"] = "function"
     """`build` has the host's network and the capabilities that package managers need; `function` has neither."""
     keep_upper: Path | None = None
-    """Where the container's own writes go and stay after its end (a build step's layer); none: a folder that is removed."""
+    """Where the container's own writes stay after its end (a build step's layer); none: a folder that is removed."""
 
 
 @dataclass(frozen=True)

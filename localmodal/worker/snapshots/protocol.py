@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from localmodal.worker.container import Container, Launch
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from localmodal.worker.container import Container, Launch
 
 
 @dataclass(frozen=True)
@@ -24,10 +26,10 @@ class Snapshotter(Protocol):
     version: str
 
     async def checkpoint(self, container: Container, into: Path) -> None:
-        """Writes the container's memory and own files below `into`; the container runs on. SnapshotError if it cannot."""
+        """Writes the container's memory and own files below `into`; it runs on. SnapshotError if it cannot."""
 
     async def restore(self, launch: Launch, snapshot: Snapshot) -> Container:
-        """Starts a copy of the snapshotted container under a new id. SnapshotError if it cannot; nothing is left then."""
+        """Starts a copy under a new id. SnapshotError if it cannot; nothing is left then."""
 
     async def discard(self, snapshot: Snapshot) -> None:
         """Removes the snapshot's files; running copies keep what they have mapped."""
