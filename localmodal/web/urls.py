@@ -1,0 +1,41 @@
+"""Where the front is reached: by name, `http://<label>.localhost:<port>`, or by path for clients that cannot resolve that.
+
+A name below `.localhost` is this machine by definition (RFC 6761); browsers, curl and systemd-resolved know it, plain glibc may not.
+Such a client asks `http://127.0.0.1:<port>/_apps/<label>/...`, or sends `Host: <label>.localhost` to 127.0.0.1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+APPS = "/_apps/"
+"""Every web function by path: `/_apps/<label>/<path>`."""
+
+
+@dataclass(frozen=True)
+class Urls:
+    """The addresses that the front on `port` gives out."""
+
+    port: int
+
+    def by_name(self, label: str) -> str:
+        """The address that the client shows and that `get_web_url()` returns."""
+        return f"http://{label}.localhost:{self.port}"
+
+    def by_path(self, label: str) -> str:
+        """The same for a client that cannot resolve `*.localhost`."""
+        return f"http://127.0.0.1:{self.port}{APPS}{label}"
+
+
+def label_of_host(host: str) -> str | None:
+    """The label that a Host header names: `chat.localhost:8700` -> `chat`."""
+    name = host.lower().partition(":")[0].rstrip(".")
+    return name.removesuffix(".localhost") if name.endswith(".localhost") else None
+
+
+def split_path(path: str) -> tuple[str, str] | None:
+    """The label and the rest of a path: `/_apps/chat/v1/models` -> `chat`, `/v1/models`."""
+    if not path.startswith(APPS):
+        return None
+    label, _, rest = path.removeprefix(APPS).partition("/")
+    return label, f"/{rest}"
