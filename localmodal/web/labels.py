@@ -1,7 +1,8 @@
 """Web labels: which part of an app answers under which name, `<label>.localhost`.
 
-The rules are the service's, less the workspace: `<app>-<function>` or `<app>-<class>-<method>`, letters, digits and dashes, at
-most 63 characters (one label of a DNS name), `-dev` at the end while an app is only being served, a custom `label=` as it is.
+The rules are the service's, less the workspace: `<app>-<function>` or `<app>-<class>-<method>` in letters, digits and
+dashes, at most 63 characters (one label of a DNS name), `-dev` at the end while an app is only being served, a custom
+`label=` instead of the first part.
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ def label_for(
 ) -> Label:
     """The label of a web function.
 
-    `function` is its tag (`Class.*` for a class), `custom` what `label=` asks for, `environment` the environment's web suffix
-    (empty for the main one), `suffix` what an app that is only being served ends with (`dev`).
+    `function` is its tag (`Class.*` for a class), `custom` what `label=` asks for, `environment` the environment's web
+    suffix (empty for the main one), `suffix` what an app that is only being served ends with (`dev`).
     """
     name = (
         _dashed(custom) if custom else "-".join(filter(None, map(_dashed, (app, function.removesuffix(".*"), method))))

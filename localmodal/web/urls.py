@@ -1,7 +1,8 @@
-"""Where the front is reached: by name, `http://<label>.localhost:<port>`, or by path for clients that cannot resolve that.
+"""Where the front is reached: by name, or by path for clients that cannot resolve the name.
 
-A name below `.localhost` is this machine by definition (RFC 6761); browsers, curl and systemd-resolved know it, plain glibc may not.
-Such a client asks `http://127.0.0.1:<port>/_apps/<label>/...`, or sends `Host: <label>.localhost` to 127.0.0.1.
+A name below `.localhost` is this machine by definition (RFC 6761): browsers, curl and systemd-resolved know it, plain
+glibc may not. A client without it asks `http://127.0.0.1:<port>/_apps/<label>/...`, or sends `Host: <label>.localhost`
+to 127.0.0.1.
 """
 
 from __future__ import annotations
