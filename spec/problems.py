@@ -1,0 +1,118 @@
+"""What is wrong with a user's input, in words: the property's path, what was got, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+Model = TypeVar("Model", bound=BaseModel)
+
+_KINDS = {str: "text", bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "a mapping"}
+
+_WANTED = {
+    "model": "a mapping",
+    "dict": "a mapping",
+    "tuple": "a list",
+    "string": "text",
+    "int": "a whole number",
+    "int_from_float": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+}
+"""What pydantic's kinds of type errors ask for."""
+
+
+class InputError(ValueError):
+    """Input that cannot be used; every problem starts with its property's path."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+def explained(model: type[Model], value: object, root: str) -> Model:
+    """The model made of `value`; InputError with every problem below the path `root`."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise InputError(tuple(_problems(model, error, root))) from None
+
+
+def hint(wrong: str, known: tuple[str, ...]) -> str:
+    """What to write instead of an unknown word."""
+    nearest = get_close_matches(wrong, known, n=1)
+    return f'Did you mean "{nearest[0]}"?' if nearest else f"Known: {', '.join(sorted(known))}."
+
+
+def _problems(model: type[BaseModel], error: ValidationError, root: str) -> Iterator[str]:
+    """One problem a property: a union reports its members' complaints one by one, of which the first is enough."""
+    told = set()
+    for detail in error.errors(include_url=False):
+        path, owner = _path(model, detail["loc"], root)
+        if path not in told:
+            told.add(path)
+            yield f"{path}: {_words(detail, owner)}"
+
+
+def _path(model: type[BaseModel], loc: tuple[int | str, ...], root: str) -> tuple[str, type[BaseModel]]:
+    """The property's path as the user wrote it, and the model that the last key belongs to.
+
+    pydantic's location also names the members of unions, which no user wrote: they are left out.
+    """
+    path, owner, inside = root, model, _models(model)
+    for depth, part in enumerate(loc):
+        field = next((m.model_fields[part] for m in inside if part in m.model_fields), None)
+        if isinstance(part, int):
+            path += f"[{part}]"
+        elif field is not None or depth == len(loc) - 1 and inside:
+            path += f"{'' if path.endswith(':') else '.'}{part}"
+        owner = inside[0] if inside else owner
+        inside = _models(field.annotation) if field is not None else inside
+    return path, owner
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    """The models that a field's type is made of."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for inner in get_args(annotation) for model in _models(inner)]
+
+
+def _words(detail: ErrorDetails, owner: type[BaseModel]) -> str:
+    got, context = detail["input"], detail.get("ctx", {})
+    match detail["type"]:
+        case "extra_forbidden":
+            return f"unknown key. {hint(str(detail['loc'][-1]), tuple(owner.model_fields))}"
+        case "missing":
+            return f"is needed. {_description(owner, str(detail['loc'][-1]))}".rstrip()
+        case "literal_error":
+            known = tuple(word.strip("'") for word in str(context["expected"]).replace(" or ", ", ").split(", "))
+            return f"{_quoted(got)} is not known. {hint(str(got), known)}"
+        case "value_error":
+            return str(context["error"])
+        case "string_pattern_mismatch":
+            return f"{_quoted(got)} does not fit. {_description(owner, str(detail['loc'][-1]))}".rstrip()
+        case "string_type" if isinstance(got, int | float):
+            return f"should be text, got {_quoted(got)}. Put it in quotes."
+        case kind if wanted := _WANTED.get(kind.removesuffix("_type").removesuffix("_parsing")):
+            return f"should be {wanted}, got {_quoted(got)}."
+    return f"{detail['msg'].removeprefix('Input ')}, got {_quoted(got)}."
+
+
+def _description(owner: type[BaseModel], key: str) -> str:
+    field = owner.model_fields.get(key)
+    return (field.description or "") if field else ""
+
+
+def _quoted(got: object) -> str:
+    if isinstance(got, str):
+        return f'"{got}"'
+    if isinstance(got, Mapping | list | tuple) or got is None:
+        return _KINDS.get(type(got), "nothing")
+    return f"{got} ({_KINDS.get(type(got), type(got).__name__)})"
