@@ -53,9 +53,7 @@ class Deployment(Frozen):
     scaling: Scaling = Scaling()
 
     @classmethod
-    def of(
-        cls, service: ServiceSpec, *, app_name: str, image_id: str, code_digest: str, weights_file: str
-    ) -> Deployment:
+    def of(cls, service: ServiceSpec, *, app_name: str, image_id: str, code_digest: str) -> Deployment:
         """The deployment of a service whose image is built."""
         definition = Definition(
             service=service.name,
@@ -63,7 +61,7 @@ class Deployment(Frozen):
             image_id=image_id,
             code_digest=code_digest,
             engine=service.engine,
-            weights_file=weights_file,
+            weights_file=service.weights.file,
             prompt_tokens=service.warmup.prompt_tokens,
             concurrency=service.scaling.concurrency,
             gpu=service.gpu,

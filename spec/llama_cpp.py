@@ -5,6 +5,13 @@ from typing import Literal
 from pydantic import Field
 
 from spec.frozen import Frozen
+from spec.requirements import HTTP_API
+
+REQUIREMENTS = ("llama-cpp-python==0.3.36", "numpy==2.4.6", "jinja2==3.1.6", *HTTP_API)
+"""Python packages of the engine's image."""
+
+APT = ("libgomp1",)
+"""Debian packages of the engine's image: llama.cpp's threads are OpenMP's."""
 
 
 class LlamaCppOptions(Frozen):
@@ -17,12 +24,17 @@ class LlamaCppOptions(Frozen):
     )
     n_gpu_layers: int = Field(default=0, ge=-1, description="Layers on the GPU; -1: all of them.")
     flash_attn: bool = False
-    use_mmap: bool | None = Field(default=None, description="Map the weights' file; none: on a CPU yes, on a GPU no.")
-    chat_format: str | None = Field(
-        default=None, description="Chat template by name; none: the one in the weights' file."
+    use_mmap: bool | None = Field(
+        default=None, description="Map the weights' file; none: on a CPU yes (the file is in the image), on a GPU no."
+    )
+    chat_template: str | None = Field(
+        default=None, description="Chat template in Jinja; none: the one in the weights' file."
     )
     seed: int | None = Field(
-        default=None, ge=0, description="Fixed random state; none: a fresh one for every container."
+        default=None,
+        ge=0,
+        lt=2**32,
+        description="Starts the random state of every container alike; none: each container has its own.",
     )
 
 

@@ -1,0 +1,6 @@
+"""Python packages that every in-process engine's API needs in its image, pinned.
+
+They lie in the image beside the modal client's own dependencies, and are found first.
+"""
+
+HTTP_API = ("pydantic==2.14.3", "starlette==1.10.0")
