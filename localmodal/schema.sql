@@ -4,6 +4,7 @@ CREATE TABLE IF NOT EXISTS web_labels (
     app_id TEXT NOT NULL,
     function_id TEXT NOT NULL,
     method TEXT NOT NULL,
+    live INTEGER NOT NULL,
     UNIQUE (function_id, method)
 );
 -- Function calls (calls.py)
@@ -26,3 +27,132 @@ CREATE TABLE IF NOT EXISTS inputs (
     finished_at REAL
 );
 CREATE INDEX IF NOT EXISTS inputs_by_call ON inputs (call_id);
+-- Apps, their versions, their functions and classes (apps.py, functions.py)
+CREATE TABLE IF NOT EXISTS apps (
+    id TEXT PRIMARY KEY,
+    environment TEXT NOT NULL REFERENCES environments (name) ON UPDATE CASCADE ON DELETE CASCADE,
+    name TEXT NOT NULL,
+    description TEXT NOT NULL,
+    state INTEGER NOT NULL,
+    created_at REAL NOT NULL,
+    deployed_at REAL NOT NULL DEFAULT 0,
+    stopped_at REAL NOT NULL DEFAULT 0,
+    version INTEGER NOT NULL DEFAULT 0,
+    tags TEXT NOT NULL DEFAULT '{}'
+);
+CREATE INDEX IF NOT EXISTS apps_by_name ON apps (environment, name);
+CREATE TABLE IF NOT EXISTS app_versions (
+    app_id TEXT NOT NULL REFERENCES apps (id) ON DELETE CASCADE,
+    version INTEGER NOT NULL,
+    deployed_at REAL NOT NULL,
+    published BLOB NOT NULL,
+    rollback_version INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (app_id, version)
+);
+CREATE TABLE IF NOT EXISTS definitions (
+    id TEXT PRIMARY KEY,
+    data BLOB NOT NULL
+);
+CREATE TABLE IF NOT EXISTS functions (
+    id TEXT PRIMARY KEY,
+    app_id TEXT NOT NULL REFERENCES apps (id) ON DELETE CASCADE,
+    definition_id TEXT,
+    base_id TEXT,
+    params BLOB NOT NULL DEFAULT x'',
+    options BLOB NOT NULL DEFAULT x'',
+    pinned_version INTEGER NOT NULL DEFAULT 0,
+    override BLOB NOT NULL DEFAULT x''
+);
+CREATE INDEX IF NOT EXISTS functions_by_app ON functions (app_id);
+CREATE TABLE IF NOT EXISTS classes (
+    id TEXT PRIMARY KEY,
+    app_id TEXT NOT NULL REFERENCES apps (id) ON DELETE CASCADE
+);
+-- Containers, running and ended (tasks.py)
+CREATE TABLE IF NOT EXISTS tasks (
+    id TEXT PRIMARY KEY,
+    app_id TEXT NOT NULL,
+    function_id TEXT NOT NULL,
+    enqueued_at REAL NOT NULL,
+    started_at REAL NOT NULL DEFAULT 0,
+    finished_at REAL NOT NULL DEFAULT 0,
+    snapshot_behavior INTEGER NOT NULL DEFAULT 0,
+    result BLOB NOT NULL DEFAULT x''
+);
+CREATE INDEX IF NOT EXISTS tasks_by_app ON tasks (app_id, enqueued_at);
+
+-- Single values (settings.py), environments (environments.py) and what named objects share (objects.py)
+CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS environments (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    web_suffix TEXT NOT NULL,
+    builder TEXT,
+    created_at REAL NOT NULL
+);
+-- Whatever lives in an environment refers to its name like this: it follows a rename, and goes when it goes.
+CREATE TABLE IF NOT EXISTS objects (
+    id TEXT PRIMARY KEY,
+    kind TEXT NOT NULL,
+    environment TEXT NOT NULL REFERENCES environments (name) ON UPDATE CASCADE ON DELETE CASCADE,
+    name TEXT,
+    app_id TEXT,
+    created_at REAL NOT NULL,
+    heartbeat_at REAL,
+    UNIQUE (kind, environment, name)
+);
+-- Their contents (dicts.py, queues.py, secrets.py, volumes.py)
+CREATE TABLE IF NOT EXISTS dict_entries (
+    dict_id TEXT NOT NULL REFERENCES objects (id) ON DELETE CASCADE,
+    key BLOB NOT NULL,
+    value BLOB NOT NULL,
+    PRIMARY KEY (dict_id, key)
+);
+CREATE TABLE IF NOT EXISTS queue_partitions (
+    queue_id TEXT NOT NULL REFERENCES objects (id) ON DELETE CASCADE,
+    partition BLOB NOT NULL,
+    expires_at REAL NOT NULL,
+    PRIMARY KEY (queue_id, partition)
+);
+CREATE TABLE IF NOT EXISTS queue_items (
+    position INTEGER PRIMARY KEY AUTOINCREMENT,
+    queue_id TEXT NOT NULL,
+    partition BLOB NOT NULL,
+    value BLOB NOT NULL,
+    FOREIGN KEY (queue_id, partition) REFERENCES queue_partitions (queue_id, partition) ON DELETE CASCADE
+);
+CREATE INDEX IF NOT EXISTS queue_items_by_partition ON queue_items (queue_id, partition, position);
+CREATE TABLE IF NOT EXISTS secret_values (
+    secret_id TEXT NOT NULL REFERENCES objects (id) ON DELETE CASCADE,
+    key TEXT NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (secret_id, key)
+);
+CREATE TABLE IF NOT EXISTS secret_uses (
+    secret_id TEXT PRIMARY KEY REFERENCES objects (id) ON DELETE CASCADE,
+    used_at REAL NOT NULL
+);
+CREATE TABLE IF NOT EXISTS volumes (
+    id TEXT PRIMARY KEY REFERENCES objects (id) ON DELETE CASCADE,
+    file_system INTEGER NOT NULL,
+    commits INTEGER NOT NULL DEFAULT 0
+);
+-- Uploads (blobs.py) and mounts (mounts.py); the files themselves are named by their content (contents.py)
+CREATE TABLE IF NOT EXISTS blobs (
+    id TEXT PRIMARY KEY,
+    sha256 TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    created_at REAL NOT NULL
+);
+CREATE TABLE IF NOT EXISTS mounts (
+    id TEXT PRIMARY KEY,
+    digest TEXT NOT NULL,
+    used_at REAL NOT NULL
+);
+CREATE TABLE IF NOT EXISTS mount_files (
+    mount_id TEXT NOT NULL REFERENCES mounts (id) ON DELETE CASCADE,
+    path TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    mode INTEGER NOT NULL,
+    PRIMARY KEY (mount_id, path)
+);

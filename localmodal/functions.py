@@ -1,0 +1,294 @@
+"""Functions: what they are defined as in each version of their app, their variants, and how they scale.
+
+A function's id stays the same from one version to the next; its definition, named by its content, changes. A variant
+(parameters of a class, options, a pinned version) has an id of its own, made from what it is a variant of.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from google.protobuf.message import Message
+from grpclib import GRPCError, Status
+from modal_proto import api_pb2
+
+from localmodal.api.group import not_found
+from localmodal.ids import id_from_digest, new_id
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable
+
+    from localmodal.apps import Version
+    from localmodal.store import Store
+
+DEFAULT_SCALEDOWN_WINDOW = 60
+"""Seconds that an idle container is kept when the function does not say, as on the service."""
+DEFAULT_MAX_CONTAINERS = max(8, 2 * (os.cpu_count() or 1))
+"""Containers of one function that does not say: the service's limit is the workspace's, ours is this machine."""
+_NO_PARAMETERS = frozenset({b"", pickle.dumps(((), {}), protocol=4)})
+"""What the client binds for an instance of a class that has no parameters."""
+
+
+@dataclass(frozen=True)
+class Function:
+    """One function or variant, in the version that calls of it run."""
+
+    id: str
+    app_id: str
+    definition_id: str
+    data: api_pb2.FunctionData
+    """The definition with the variant's options in it; at least one ranked function."""
+    override: api_pb2.AutoscalerSettings
+    """What `autoscaler.update` asked for since the last deployment."""
+    base_id: str = ""
+    params: bytes = b""
+    pinned_version: int = 0
+
+    @property
+    def definition(self) -> api_pb2.Function:
+        """What the container is told: of several GPU types the first, since a machine has but one kind."""
+        return self.data.ranked_functions[0].function
+
+    @property
+    def tag(self) -> str:
+        """Its name in the app; `Class.*` for a class."""
+        return self.definition.function_name
+
+    @property
+    def settings(self) -> api_pb2.AutoscalerSettings:
+        """How it scales now."""
+        settings = default_settings(self.definition)
+        if self.base_id and not self.override.HasField("min_containers"):
+            settings.min_containers = 0  # only an instance that was asked for itself is kept warm
+        settings.MergeFrom(self.override)
+        return settings
+
+    @property
+    def max_containers(self) -> int:
+        """At most so many containers at once."""
+        return self.settings.max_containers or DEFAULT_MAX_CONTAINERS
+
+    @property
+    def target_inputs(self) -> int:
+        """Inputs that a container should work on at once."""
+        return self.definition.target_concurrent_inputs or self.max_inputs
+
+    @property
+    def max_inputs(self) -> int:
+        """Inputs that a container may work on at once."""
+        return max(1, self.definition.max_concurrent_inputs, self.definition.batch_max_size)
+
+
+def default_settings(definition: api_pb2.Function) -> api_pb2.AutoscalerSettings:
+    """How a function scales by its definition."""
+    settings = api_pb2.AutoscalerSettings(
+        min_containers=definition.warm_pool_size,
+        max_containers=definition.concurrency_limit,
+        buffer_containers=definition._experimental_buffer_containers,  # noqa: SLF001 (the field's name on the wire)
+        scaledown_window=definition.task_idle_timeout_secs or DEFAULT_SCALEDOWN_WINDOW,
+    )
+    settings.MergeFrom(definition.autoscaler_settings)
+    return settings
+
+
+@dataclass
+class Functions:
+    """All functions of this control plane."""
+
+    store: Store
+    _known: dict[str, Function] = field(default_factory=dict)
+
+    def new_id(self, app_id: str, existing_id: str = "") -> str:
+        """An id for a function that is being deployed: the one that it has already, else a new one."""
+        function_id = existing_id or new_id("fu")
+        self.store.write("INSERT OR IGNORE INTO functions (id, app_id) VALUES (?, ?)", function_id, app_id)
+        return function_id
+
+    def define(self, app_id: str, data: api_pb2.FunctionData) -> str:
+        """Writes a definition down; returns its id, which its content decides."""
+        digest = hashlib.sha256(app_id.encode() + _canonical(data)).digest()
+        definition_id = id_from_digest("de", digest)
+        self.store.write(
+            "INSERT OR IGNORE INTO definitions (id, data) VALUES (?, ?)", definition_id, data.SerializeToString()
+        )
+        return definition_id
+
+    def put_in_production(self, version: Version) -> None:
+        """From now on calls run the definitions of this version; what `autoscaler.update` asked for is forgotten."""
+        with self.store.transaction() as db:
+            db.execute("UPDATE functions SET override = x'' WHERE app_id = ?", (version.published.app_id,))
+            db.executemany(
+                "UPDATE functions SET definition_id = ? WHERE id = ?",
+                [(definition, function) for function, definition in version.published.definition_ids.items()],
+            )
+        self._known.clear()
+
+    def get(self, function_id: str) -> Function:
+        """The function of that id; NOT_FOUND if there is none or it was never published."""
+        if (known := self._known.get(function_id)) is None:
+            row = self.store.row("SELECT * FROM functions WHERE id = ?", function_id)
+            if row is None or (definition_id := self._definition_id(row)) is None:
+                raise not_found("Function", function_id)
+            known = self._known[function_id] = self._resolve(row, definition_id)
+        return known
+
+    def exists(self, function_id: str) -> bool:
+        """Whether calls of that function can run."""
+        try:
+            return bool(self.get(function_id))
+        except GRPCError:
+            return False
+
+    def _definition_id(self, row: sqlite3.Row) -> str | None:
+        base_id = row["base_id"] or row["id"]
+        if row["pinned_version"]:
+            published = self.store.row(
+                "SELECT published FROM app_versions WHERE app_id = ? AND version = ?", row["app_id"], row["pinned_version"]
+            )
+            assert published, "a variant is pinned to a version that exists"
+            return api_pb2.AppPublishRequest.FromString(published[0]).definition_ids.get(base_id)
+        live = self.store.row("SELECT definition_id FROM functions WHERE id = ?", base_id)
+        return live["definition_id"] if live else None
+
+    def _resolve(self, row: sqlite3.Row, definition_id: str) -> Function:
+        data = self.definition(definition_id)
+        options = api_pb2.FunctionOptions.FromString(row["options"])
+        for ranked in data.ranked_functions:
+            _apply(options, ranked.function)
+        override = api_pb2.AutoscalerSettings.FromString(row["override"])
+        return Function(
+            *(row["id"], row["app_id"], definition_id, data, override),
+            *(row["base_id"] or "", row["params"], row["pinned_version"]),
+        )
+
+    def definition(self, definition_id: str) -> api_pb2.FunctionData:
+        """A definition by its id."""
+        row = self.store.row("SELECT data FROM definitions WHERE id = ?", definition_id)
+        if row is None:
+            raise not_found("Definition", definition_id)
+        return api_pb2.FunctionData.FromString(row["data"])
+
+    def bind(
+        self, function_id: str, params: bytes = b"", options: api_pb2.FunctionOptions | None = None, version: int = 0
+    ) -> str:
+        """The id of a variant: of a class with these parameters, with these options, or of a pinned version."""
+        parent = self.get(function_id)
+        options_bytes = options.SerializeToString(deterministic=True) if options else b""
+        if params in _NO_PARAMETERS and not options_bytes and not version:
+            return function_id
+        pinned = version or (options.pinned_app_version if options else 0) or parent.pinned_version
+        base_id = parent.base_id or function_id
+        key = json.dumps([base_id, params.hex(), options_bytes.hex(), pinned]).encode()
+        variant_id = id_from_digest("fu", hashlib.sha256(key).digest())
+        self.store.write(
+            "INSERT OR IGNORE INTO functions (id, app_id, base_id, params, options, pinned_version)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            *(variant_id, parent.app_id, base_id, params, options_bytes, pinned),
+        )
+        return variant_id
+
+    def override(self, function_id: str, settings: api_pb2.AutoscalerSettings) -> Function:
+        """Changes how a function scales, until its next deployment."""
+        override = api_pb2.AutoscalerSettings()
+        override.CopyFrom(self.get(function_id).override)
+        override.MergeFrom(settings)
+        self.store.write("UPDATE functions SET override = ? WHERE id = ?", override.SerializeToString(), function_id)
+        del self._known[function_id]
+        return self.get(function_id)
+
+    def of_app(self, app_id: str) -> list[Function]:
+        """Every published function of an app, its variants too."""
+        rows = self.store.rows("SELECT id FROM functions WHERE app_id = ?", app_id)
+        return [self.get(row["id"]) for row in rows if self.exists(row["id"])]
+
+
+def _canonical(data: api_pb2.FunctionData) -> bytes:
+    """What is the same for the same function: the client lists mounts and dependencies in no particular order."""
+    copy = api_pb2.FunctionData()
+    copy.CopyFrom(data)
+    for ranked in copy.ranked_functions:
+        _sort(ranked.function.mount_ids)
+        dependencies = sorted(one.object_id for one in ranked.function.object_dependencies)
+        del ranked.function.object_dependencies[:]
+        ranked.function.object_dependencies.extend(api_pb2.ObjectDependency(object_id=one) for one in dependencies)
+    return copy.SerializeToString(deterministic=True)
+
+
+def _sort(ids: Iterable[str]) -> None:
+    ordered = sorted(ids)
+    del ids[:]  # type: ignore[attr-defined]  # a repeated field: no list, but it deletes and extends like one
+    ids.extend(ordered)  # type: ignore[attr-defined]
+
+
+_SAME_NAME = (
+    "retry_policy", "concurrency_limit", "timeout_secs", "task_idle_timeout_secs", "warm_pool_size",
+    "target_concurrent_inputs", "max_concurrent_inputs", "batch_max_size", "batch_linger_ms",
+)  # fmt: skip
+_SCALING = {
+    "concurrency_limit": "max_containers",
+    "task_idle_timeout_secs": "scaledown_window",
+    "warm_pool_size": "min_containers",
+    "buffer_containers": "buffer_containers",
+}
+"""Options of a variant that are settings of the autoscaler, and their names there."""
+
+
+def _apply(options: api_pb2.FunctionOptions, definition: api_pb2.Function) -> None:
+    """Puts a variant's options into a definition (`with_options`, `with_concurrency`, `with_batching`)."""
+    if options.HasField("resources"):
+        definition.resources.MergeFrom(options.resources)
+    for name in _SAME_NAME:
+        if options.HasField(name):
+            _set(definition, name, getattr(options, name))
+    for name, setting in _SCALING.items():
+        if options.HasField(name):
+            setattr(definition.autoscaler_settings, setting, getattr(options, name))
+    if options.replace_secret_ids:
+        del definition.secret_ids[:]
+    definition.secret_ids.extend(options.secret_ids)
+    if options.replace_volume_mounts:
+        del definition.volume_mounts[:]
+    definition.volume_mounts.extend(options.volume_mounts)
+
+
+def _set(target: Message, name: str, value: object) -> None:
+    if isinstance(value, Message):
+        getattr(target, name).CopyFrom(value)
+    else:
+        setattr(target, name, value)
+
+
+_REFUSED = {
+    "schedule": "schedule= (cron or period)",
+    "proxy_id": "proxy=",
+    "cloud_bucket_mounts": "a CloudBucketMount",
+    "shared_volume_mounts": "a NetworkFileSystem",
+    "_experimental_group_size": "modal.experimental.clustered",
+    "i6pn_enabled": "i6pn",
+    "is_sessioned": "a sessioned server",
+}
+"""What a definition may ask for and this machine does not do: the field, and what the user wrote."""
+
+
+def refuse_what_is_not_served(definition: api_pb2.Function) -> None:
+    """FAILED_PRECONDITION, by name, for what a definition asks for and never would get here."""
+    name = definition.function_name
+    asked = {descriptor.name for descriptor, value in definition.ListFields() if value}
+    for refused in _REFUSED.keys() & asked:
+        raise GRPCError(
+            Status.FAILED_PRECONDITION,
+            f"{name}: {_REFUSED[refused]} is not served by the local control plane. Remove it, or deploy to Modal.",
+        )
+    gpu = definition.resources.gpu_config
+    if gpu.count and not os.path.exists("/dev/nvidiactl"):
+        raise GRPCError(
+            Status.FAILED_PRECONDITION,
+            f"{name}: gpu={gpu.gpu_type!r} was asked for, and this machine has no NVIDIA GPU (/dev/nvidiactl is not there). "
+            "Remove gpu= for the local backend, or deploy to Modal.",
+        )

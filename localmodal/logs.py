@@ -1,0 +1,108 @@
+"""What containers write: one file per container, and everyone who follows it.
+
+A line of a file is one JSON object `[seconds, file descriptor, text, function call id, input id]`: what it takes to answer every
+question that the client asks about logs, with no second index to keep.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from modal_proto import api_pb2
+
+from localmodal.pulse import Pulse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+SYSTEM = api_pb2.FILE_DESCRIPTOR_INFO
+_REMEMBERED = 50
+"""Last lines of a container that are kept in memory, for the message when it dies."""
+
+
+class Entry(NamedTuple):
+    """One piece of output."""
+
+    at: float
+    fd: int
+    text: str
+    call_id: str = ""
+    input_id: str = ""
+
+
+@dataclass
+class TaskLog:
+    """The output of one container, while it runs."""
+
+    path: Path
+    current_input: Callable[[], tuple[str, str]]
+    """The call and the input that the container works on now, as far as there is only one."""
+    written: Pulse
+    recent: deque[Entry] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
+
+    def __post_init__(self) -> None:
+        self._file = self.path.open("a", encoding="utf-8", buffering=1)
+        self._decoders = {fd: codecs.getincrementaldecoder("utf-8")("replace") for fd in (1, 2)}
+
+    def output(self, fd: int, data: bytes) -> None:
+        """Takes what the container wrote to its stdout (1) or stderr (2)."""
+        if text := self._decoders[fd].decode(data):
+            self._add(Entry(time.time(), fd, text, *self.current_input()))
+
+    def system(self, text: str) -> None:
+        """Adds a line of our own."""
+        self._add(Entry(time.time(), SYSTEM, f"{text}\n"))
+
+    def _add(self, entry: Entry) -> None:
+        self.recent.append(entry)
+        self._file.write(json.dumps(entry) + "\n")
+        self.written.beat()
+
+    def tail(self, lines: int) -> str:
+        """The last lines, as the user would have seen them."""
+        return "\n".join("".join(entry.text for entry in self.recent).splitlines()[-lines:])
+
+    def close(self) -> None:
+        """Nothing more will be written."""
+        self._file.close()
+
+
+class Logs:
+    """The output of every container, also of those that ended."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.written = Pulse()
+        """Beats whenever any container writes, or a container or an app ends."""
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def open(self, task_id: str, current_input: Callable[[], tuple[str, str]]) -> TaskLog:
+        """The log of a container that starts now."""
+        return TaskLog(self._path(task_id), current_input, self.written)
+
+    def _path(self, task_id: str) -> Path:
+        return self._folder / f"{task_id}.jsonl"
+
+    def read(self, task_id: str, offset: int = 0) -> Iterator[tuple[int, Entry]]:
+        """What a container wrote from a byte offset on: each entry with the offset behind it."""
+        try:
+            file = self._path(task_id).open("rb")
+        except FileNotFoundError:
+            return
+        with file:
+            file.seek(offset)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return  # it is being written: the next reader gets it whole
+                offset += len(line)
+                yield offset, Entry(*json.loads(line))
+
+    def remove(self, task_id: str) -> None:
+        """Forgets what a container wrote."""
+        self._path(task_id).unlink(missing_ok=True)

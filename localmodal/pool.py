@@ -1,0 +1,433 @@
+"""One function's inputs and containers: who gets which input, when a container is started, and when one is ended."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from math import ceil
+from typing import TYPE_CHECKING
+
+from modal_proto import api_pb2
+
+from localmodal.api.group import not_found
+from localmodal.pulse import Pulse
+from localmodal.tasks import Phase, Running, Task
+from localmodal.worker.container import ContainerError, Exit
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+    from localmodal.calls import Calls, Input
+    from localmodal.functions import Function, Functions
+    from localmodal.tasks import TaskRecords
+    from localmodal.worker.worker import RunningTask
+
+log = logging.getLogger(__name__)
+
+Result = api_pb2.GenericResult
+
+MOST_LOSSES = 3
+"""Containers that an input may lose before it is failed."""
+MOST_FAILED_STARTS = 3
+"""Starts in a row that may fail before the waiting inputs are failed."""
+_LONG_POLL = 55.0
+"""Seconds that a container's question for inputs may wait; it asks again."""
+_DRAIN_GRACE = 30.0
+"""Seconds that a container has for its exit hooks once it is told to end."""
+_LONGEST_BACKOFF = 60.0
+"""Seconds between two starts of a function whose containers keep dying."""
+_LINES_SHOWN = 20
+"""Last lines of a dead container's output that go into the message."""
+
+
+class Pool:
+    """One function, or one variant of it."""
+
+    def __init__(
+        self,
+        function_id: str,
+        functions: Functions,
+        calls: Calls,
+        records: TaskRecords,
+        launch: Callable[[Task], Awaitable[RunningTask]],
+        lost_faith: Callable[[Task, str], None],
+    ) -> None:
+        self._id = function_id
+        self._functions = functions
+        self._calls = calls
+        self._records = records
+        self._launch = launch
+        self._lost_faith = lost_faith
+        self.queue: deque[Input] = deque()
+        self.tasks: dict[str, Task] = {}
+        self.waiting_for_server = 0
+        """Requests that wait for a container of an `@app.server`."""
+        self.changed = Pulse()
+        self._failed_starts = 0
+        self._backoff: asyncio.TimerHandle | None = None
+        self._background: set[asyncio.Task[None]] = set()
+        self.stopped = False
+
+    @property
+    def function(self) -> Function:
+        """What calls run now: it changes with every deployment."""
+        return self._functions.get(self._id)
+
+    # -- inputs
+
+    def enqueue(self, inputs: Iterable[Input]) -> None:
+        """Takes inputs to run."""
+        self.queue.extend(inputs)
+        self.changed.beat()
+        self.scale()
+
+    def _requeue(self, inputs: Sequence[Input]) -> None:
+        self.queue.extendleft(reversed([one for one in inputs if one.output is None]))
+        self.changed.beat()
+
+    def withdraw(self, inputs: Iterable[Input], *, terminate_containers: bool) -> None:
+        """Drops inputs that are answered already: the waiting ones at once, the running ones by telling their container."""
+        gone = {one.id for one in inputs}
+        self.queue = deque(one for one in self.queue if one.id not in gone)
+        for task in list(self.tasks.values()):
+            for input_id in gone & task.running.keys():
+                if terminate_containers:
+                    self.end(task, "an input was cancelled with terminate_containers=True")
+                else:
+                    task.cancel(input_id)
+
+    async def next_inputs(self, task: Task, request: api_pb2.FunctionGetInputsRequest) -> list[Input] | None:
+        """The next inputs for a container: up to a batch, none after a while, None when it is to end."""
+        self._became_ready(task)
+        deadline = time.monotonic() + _LONG_POLL
+        while task.phase is Phase.READY:
+            if self.queue:
+                return await self._take(task, request)
+            left = deadline - time.monotonic()
+            if left <= 0 or not await self.changed.wait(left):
+                return []
+        return None
+
+    async def _take(self, task: Task, request: api_pb2.FunctionGetInputsRequest) -> list[Input]:
+        batch = max(1, request.batch_max_size)
+        linger = time.monotonic() + request.batch_linger_ms / 1000
+        while len(self.queue) < batch and (left := linger - time.monotonic()) > 0:
+            await self.changed.wait(left)
+        taken = [self.queue.popleft() for _ in range(min(batch, len(self.queue)))]
+        for one in taken:
+            self._run(task, one)
+        return taken
+
+    def _run(self, task: Task, one: Input) -> None:
+        task.set_timer(None)
+        limit = task.function.definition.timeout_secs
+        timer = asyncio.get_running_loop().call_later(limit, self._timed_out, task, one) if limit else None
+        task.running[one.id] = Running(one, timer)
+
+    def concurrency(self, request: api_pb2.FunctionGetDynamicConcurrencyRequest) -> int:
+        """Inputs that a container may work on: more than the target only when no further container may be started."""
+        full = len(self._live()) >= self.function.max_containers
+        return request.max_concurrency if self.queue and full else request.target_concurrency
+
+    def put_output(self, task: Task, item: api_pb2.FunctionPutOutputsItem) -> None:
+        """Takes the output of an input that a container worked on."""
+        if (running := self._release(task, item.input_id)) is None:
+            return
+        output = api_pb2.FunctionGetOutputsItem(
+            result=item.result,
+            data_format=item.data_format,
+            task_id=task.id,
+            input_started_at=item.input_started_at,
+            output_created_at=item.output_created_at,
+        )
+        self._answer(running.input, output)
+        self._rest(task)
+
+    def _release(self, task: Task, input_id: str) -> Running | None:
+        if running := task.running.pop(input_id, None):
+            if running.deadline:
+                running.deadline.cancel()
+        return running
+
+    def _answer(self, one: Input, output: api_pb2.FunctionGetOutputsItem) -> None:
+        final = (Result.GENERIC_STATUS_SUCCESS, Result.GENERIC_STATUS_TERMINATED)
+        policy = self.function.definition.retry_policy
+        if output.result.status in final or one.retry_count >= policy.retries or one.output is not None:
+            self._calls.finish(one, output)
+            return
+        delay = policy.initial_delay_ms * (policy.backoff_coefficient or 1.0) ** one.retry_count
+        delay = min(delay, policy.max_delay_ms or delay) / 1000
+        one.retry_count += 1
+        self._calls.note_attempt(one)
+        asyncio.get_running_loop().call_later(delay, self._retry, one)
+
+    def _retry(self, one: Input) -> None:
+        if one.output is None:
+            self.enqueue([one])
+
+    def _timed_out(self, task: Task, one: Input) -> None:
+        limit = task.function.definition.timeout_secs
+        result = Result(
+            status=Result.GENERIC_STATUS_TIMEOUT, exception=f"Task's current input hit its timeout of {limit}s"
+        )
+        task.log.system(f"Task's current input {one.id} hit its timeout of {limit}s.")
+        if task.function.max_inputs > 1:
+            task.cancel(one.id)
+            self._answer(one, api_pb2.FunctionGetOutputsItem(result=result, task_id=task.id))
+        else:
+            self._release(task, one.id)
+            self._answer(one, api_pb2.FunctionGetOutputsItem(result=result, task_id=task.id))
+            self.kill(task, f"its input hit the timeout of {limit}s")
+
+    # -- servers
+
+    async def server(self) -> Task:
+        """A ready container of an `@app.server`, the one with the fewest open requests; starts one if there is none."""
+        self.waiting_for_server += 1
+        try:
+            while not self.stopped:
+                if ready := [task for task in self.tasks.values() if task.phase is Phase.READY]:
+                    task = min(ready, key=lambda one: one.leases)
+                    task.leases += 1
+                    task.set_timer(None)
+                    return task
+                self.scale()
+                await self.changed.wait()
+        finally:
+            self.waiting_for_server -= 1
+        raise not_found("Function", self._id, "Its app was stopped.")
+
+    def end_request(self, task: Task) -> None:
+        """A request of a server's container is over."""
+        task.leases -= 1
+        self._rest(task)
+
+    def server_is_ready(self, task: Task) -> None:
+        """The server in a container says that it serves."""
+        self._became_ready(task)
+        self._rest(task)
+
+    # -- containers
+
+    def _live(self) -> list[Task]:
+        return [task for task in self.tasks.values() if task.live]
+
+    def scale(self) -> None:
+        """Starts the containers that are missing. Called whenever something changes that it depends on."""
+        if self.stopped or self._backoff:
+            return
+        for _ in range(self._wanted() - len(self._live())):
+            task = self._records.new(self.function)
+            self.tasks[task.id] = task
+            self._spawn(self._live_and_die(task))
+
+    def _wanted(self) -> int:
+        function, live = self.function, self._live()
+        busy = sum(len(task.running) + task.leases for task in live)
+        load = len(self.queue) + busy + self.waiting_for_server
+        target = function.definition.http_config.target_concurrency if function.definition.is_server else 0
+        needed = ceil(load / max(1, target or function.target_inputs))
+        buffer = function.settings.buffer_containers if load else 0
+        return min(max(needed + buffer, function.settings.min_containers), function.max_containers)
+
+    def _spawn(self, work: Awaitable[None]) -> None:
+        background = asyncio.ensure_future(work)
+        self._background.add(background)
+        background.add_done_callback(self._background.discard)
+
+    async def _live_and_die(self, task: Task) -> None:
+        """One container's life."""
+        reason = ""
+        try:
+            task.container = await self._launch(task)
+            self._started(task)
+            exit_ = await task.container.wait()
+        except ContainerError as error:
+            exit_, reason = Exit(1), str(error)
+        except Exception as error:
+            log.exception("%s could not be started", task.id)
+            exit_, reason = Exit(1), f"{type(error).__name__}: {error}"
+        self._ended(task, exit_, reason)
+
+    def _started(self, task: Task) -> None:
+        assert task.container
+        if task.container.restored:
+            task.log.system("Restoring Function from memory snapshot.")
+        self._records.started(task)
+        if task.phase is Phase.ENDED or self.stopped:
+            self._spawn(task.container.kill())
+        elif task.phase is Phase.STARTING:
+            limit = task.function.definition.startup_timeout_secs or task.function.definition.timeout_secs
+            task.set_timer(asyncio.get_running_loop().call_later(limit or 300, self._hangs, task, limit))
+
+    def _hangs(self, task: Task, limit: float) -> None:
+        self.kill(task, f"it was not ready within its start-up timeout of {limit}s")
+
+    def _became_ready(self, task: Task) -> None:
+        if task.phase is Phase.STARTING:
+            task.phase = Phase.READY
+            task.set_timer(None)
+            self._failed_starts = 0
+            self._rest(task)
+            self.changed.beat()
+
+    def _rest(self, task: Task) -> None:
+        """A container that has nothing to do ends when its scaledown window is over."""
+        if task.idle:
+            window = self.function.settings.scaledown_window
+            task.set_timer(asyncio.get_running_loop().call_later(window, self._idled, task))
+
+    def _idled(self, task: Task) -> None:
+        if task.idle and len(self._live()) > self._wanted():
+            self.drain(task)
+
+    def settings_changed(self) -> None:
+        """How the function scales was changed."""
+        self.scale()
+        for task in self._live():
+            self._rest(task)
+
+    def version_changed(self, *, restart: bool) -> None:
+        """A version went into production: containers of another definition (`restart`: all) finish their work and end."""
+        for task in self._live():
+            if restart or task.function.definition_id != self.function.definition_id:
+                self.drain(task)
+        self._failed_starts = 0
+        self._call_backoff_off()
+        self.settings_changed()
+
+    def drain(self, task: Task) -> None:
+        """Lets a container finish what it works on, and end."""
+        if not task.live:
+            return
+        starting = task.phase is Phase.STARTING
+        task.phase = Phase.DRAINING
+        task.set_timer(None)
+        if starting or task.function.definition.is_server:
+            self.end(task, "it is no longer needed")
+        elif not task.running:
+            task.set_timer(asyncio.get_running_loop().call_later(_DRAIN_GRACE, self.end, task, "its exit took too long"))
+        self.changed.beat()
+        self.scale()
+
+    def end(self, task: Task, reason: str) -> None:
+        """Ends a container; what it works on is run by another one."""
+        if task.phase is Phase.ENDED:
+            return
+        task.phase = Phase.DRAINING
+        task.end_reason = task.end_reason or reason
+        task.set_timer(None)
+        self._requeue([one.input for one in self._release_all(task)])
+        grace = task.function.definition.http_config.exit_grace_period or _DRAIN_GRACE
+        if task.container:
+            self._spawn(_stopped(task.container, grace))
+        self.changed.beat()
+        self.scale()
+
+    def kill(self, task: Task, reason: str) -> None:
+        """Ends a container at once."""
+        task.end_reason = task.end_reason or reason
+        task.log.system(f"Container {task.id} is ended: {reason}.")
+        if task.container:
+            self._spawn(task.container.kill())
+
+    def _release_all(self, task: Task) -> list[Running]:
+        return [running for one in list(task.running) if (running := self._release(task, one))]
+
+    def _ended(self, task: Task, exit_: Exit, reason: str) -> None:
+        failed_start = task.phase is Phase.STARTING
+        reason = reason or task.end_reason or _exit_in_words(exit_)
+        task.phase = Phase.ENDED
+        task.set_timer(None)
+        lost = [running.input for running in self._release_all(task)]
+        self.tasks.pop(task.id, None)
+        result = task.result or _result(exit_, reason, failed=failed_start or bool(lost))
+        if result.status != Result.GENERIC_STATUS_SUCCESS:
+            log.info("Container %s of %s has ended: %s", task.id, task.function.tag, reason)
+        if failed_start:
+            self._start_failed(task, result, reason)
+        self._lost(lost, task, reason)
+        self._records.finished(task, result)
+        self.changed.beat()
+        self.scale()
+
+    def _start_failed(self, task: Task, result: Result, reason: str) -> None:
+        if task.container and task.container.restored:
+            self._lost_faith(task, reason)
+            return
+        self._failed_starts += 1
+        task.log.system(f"The container did not start: {reason}.")
+        if self._failed_starts >= MOST_FAILED_STARTS:
+            self._fail_waiting(task, result, reason)
+        delay = min(2.0 ** (self._failed_starts - 1) / 2, _LONGEST_BACKOFF)
+        self._backoff = asyncio.get_running_loop().call_later(delay, self._try_again)
+
+    def _fail_waiting(self, task: Task, result: Result, reason: str) -> None:
+        """The waiting inputs get what the container said itself, or our account of how it ended."""
+        if task.result is None:
+            result = Result(
+                status=Result.GENERIC_STATUS_INTERNAL_FAILURE,
+                exception=f"{task.function.tag}: {self._failed_starts} containers in a row did not start. The last one, "
+                f"{task.id}: {reason}. Its last lines:\n{task.log.tail(_LINES_SHOWN)}",
+            )
+        waiting, self.queue = self.queue, deque()
+        for one in waiting:
+            self._calls.finish(one, api_pb2.FunctionGetOutputsItem(result=result, task_id=task.id))
+
+    def _try_again(self) -> None:
+        self._call_backoff_off()
+        self.scale()
+
+    def _call_backoff_off(self) -> None:
+        if self._backoff:
+            self._backoff.cancel()
+        self._backoff = None
+
+    def _lost(self, inputs: Sequence[Input], task: Task, reason: str) -> None:
+        for one in inputs:
+            one.losses += 1
+            self._calls.note_attempt(one)
+            if one.losses >= MOST_LOSSES:
+                message = (
+                    f"{task.function.tag}: {one.losses} containers died while they worked on this input. The last one, "
+                    f"{task.id}: {reason}. Its last lines:\n{task.log.tail(_LINES_SHOWN)}"
+                )
+                self._calls.fail(one, Result.GENERIC_STATUS_INTERNAL_FAILURE, message)
+        self._requeue(inputs)
+
+    # -- the end
+
+    async def stop(self, reason: str) -> None:
+        """Ends everything: the waiting and running inputs with a reason, the containers at once."""
+        self.stopped = True
+        self._call_backoff_off()
+        running = [one.input for task in self.tasks.values() for one in self._release_all(task)]
+        for one in [*self.queue, *running]:
+            self._calls.fail(one, Result.GENERIC_STATUS_TERMINATED, reason)
+        self.queue.clear()
+        self.changed.beat()
+        for task in list(self.tasks.values()):
+            task.phase = Phase.DRAINING
+            self.kill(task, reason)
+        while self._background:
+            await asyncio.wait(self._background)
+
+
+async def _stopped(container: RunningTask, grace: float) -> None:
+    await container.stop(grace)
+
+
+def _exit_in_words(exit_: Exit) -> str:
+    if exit_.out_of_memory:
+        return "it ran out of memory (raise memory= of the function)"
+    if exit_.code > 128:
+        return f"it was killed by signal {exit_.code - 128}"
+    return f"it exited with code {exit_.code}"
+
+
+def _result(exit_: Exit, reason: str, *, failed: bool) -> Result:
+    if exit_.code == 0 and not failed:
+        return Result(status=Result.GENERIC_STATUS_SUCCESS)
+    return Result(status=Result.GENERIC_STATUS_FAILURE, exitcode=exit_.code, exception=reason)

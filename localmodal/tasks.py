@@ -1,0 +1,186 @@
+"""Containers as the control plane sees them: what they work on, and what is told of them afterwards."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from modal_proto import api_pb2
+
+from localmodal.api.group import not_found
+from localmodal.ids import new_id
+from localmodal.pulse import Pulse
+
+if TYPE_CHECKING:
+    import asyncio
+    import sqlite3
+
+    from localmodal.calls import Input
+    from localmodal.functions import Function
+    from localmodal.logs import Logs, TaskLog
+    from localmodal.store import Store
+    from localmodal.worker.worker import RunningTask
+
+RECORDS_KEPT_FOR = 7 * 24 * 3600.0
+"""Seconds for which an ended container's record and output are kept."""
+
+
+class Phase(Enum):
+    """Where in its life a container is."""
+
+    STARTING = 1
+    READY = 2
+    """It has asked for its first input, or its server says that it serves."""
+    DRAINING = 3
+    """It finishes what it works on and takes nothing new."""
+    ENDED = 4
+
+
+@dataclass(eq=False)
+class Running:
+    """One input that a container works on."""
+
+    input: Input
+    deadline: asyncio.TimerHandle | None = None
+
+
+@dataclass(eq=False)
+class Task:
+    """One container of one function."""
+
+    id: str
+    function: Function
+    log: TaskLog
+    enqueued_at: float
+    started_at: float = 0.0
+    phase: Phase = Phase.STARTING
+    container: RunningTask | None = None
+    running: dict[str, Running] = field(default_factory=dict)
+    leases: int = 0
+    """Requests of its server that are open."""
+    cancelled: list[str] = field(default_factory=list)
+    """Inputs whose cancellation the container has not been told yet."""
+    to_tell: Pulse = field(default_factory=Pulse)
+    """Beats when there is something to tell with the next heartbeat."""
+    timer: asyncio.TimerHandle | None = None
+    """STARTING: its start-up takes too long; READY and idle: its scaledown window is over; DRAINING: it is killed."""
+    result: api_pb2.GenericResult | None = None
+    """Why it ended, if it said so itself."""
+    end_reason: str = ""
+    """Why we ended it, if we did."""
+
+    @property
+    def idle(self) -> bool:
+        """It is ready and works on nothing."""
+        return self.phase is Phase.READY and not self.running and not self.leases
+
+    @property
+    def live(self) -> bool:
+        """It takes inputs, or will."""
+        return self.phase in (Phase.STARTING, Phase.READY)
+
+    def set_timer(self, timer: asyncio.TimerHandle | None) -> None:
+        """Replaces its one timer."""
+        if self.timer:
+            self.timer.cancel()
+        self.timer = timer
+
+    def cancel(self, input_id: str) -> None:
+        """Tells the container with its next heartbeat to drop an input."""
+        self.cancelled.append(input_id)
+        self.to_tell.beat()
+
+    def works_on(self) -> tuple[str, str]:
+        """The call and the input that its output belongs to, if that is certain."""
+        if len(self.running) != 1:
+            return "", ""
+        (only,) = self.running.values()
+        return only.input.call.id, only.input.id
+
+    @property
+    def snapshot_behavior(self) -> api_pb2.TaskSnapshotBehavior.ValueType:
+        """Whether it takes a memory snapshot, comes from one, or neither."""
+        if self.container is None or not (self.container.restored or self.container.snapshotting):
+            return api_pb2.TASK_SNAPSHOT_BEHAVIOR_NONE
+        if self.container.restored:
+            return api_pb2.TASK_SNAPSHOT_BEHAVIOR_RESTORE
+        return api_pb2.TASK_SNAPSHOT_BEHAVIOR_SNAPSHOT
+
+
+@dataclass(frozen=True)
+class TaskRecord:
+    """What is known of a container, running or not."""
+
+    id: str
+    app_id: str
+    function_id: str
+    enqueued_at: float
+    started_at: float
+    finished_at: float
+    snapshot_behavior: api_pb2.TaskSnapshotBehavior.ValueType
+    result: api_pb2.GenericResult
+
+    @classmethod
+    def of(cls, row: sqlite3.Row) -> TaskRecord:
+        """Reads a row of the table."""
+        return cls(**{**dict(row), "result": api_pb2.GenericResult.FromString(row["result"])})
+
+
+class TaskRecords:
+    """The records of all containers."""
+
+    def __init__(self, store: Store, logs: Logs) -> None:
+        self._store = store
+        self._logs = logs
+
+    def new(self, function: Function) -> Task:
+        """A task for a container that is about to start."""
+        task_id, now = new_id("ta"), time.time()
+        self._store.write(
+            "INSERT INTO tasks (id, app_id, function_id, enqueued_at) VALUES (?, ?, ?, ?)",
+            *(task_id, function.app_id, function.id, now),
+        )
+        log = self._logs.open(task_id, lambda: task.works_on())
+        task = Task(task_id, function, log, now)
+        return task
+
+    def started(self, task: Task) -> None:
+        """Notes that the container runs, and from what."""
+        task.started_at = time.time()
+        self._store.write(
+            "UPDATE tasks SET started_at = ?, snapshot_behavior = ? WHERE id = ?",
+            *(task.started_at, task.snapshot_behavior, task.id),
+        )
+
+    def finished(self, task: Task, result: api_pb2.GenericResult) -> None:
+        """Notes that the container has ended, and why."""
+        task.log.close()
+        self._store.write(
+            "UPDATE tasks SET finished_at = ?, result = ? WHERE id = ?",
+            *(time.time(), result.SerializeToString(), task.id),
+        )
+        self._logs.written.beat()
+
+    def get(self, task_id: str) -> TaskRecord:
+        """The record of one container; NOT_FOUND if there is none."""
+        if (row := self._store.row("SELECT * FROM tasks WHERE id = ?", task_id)) is None:
+            raise not_found("Container", task_id)
+        return TaskRecord.of(row)
+
+    def of_app(self, app_id: str) -> list[TaskRecord]:
+        """Every container of an app, the oldest first."""
+        rows = self._store.rows("SELECT * FROM tasks WHERE app_id = ? ORDER BY enqueued_at", app_id)
+        return [TaskRecord.of(row) for row in rows]
+
+    def sweep(self) -> None:
+        """At a start: those that ran are gone, and what is old is forgotten."""
+        reason = "The local control plane was restarted; the container was ended."
+        gone = api_pb2.GenericResult(status=api_pb2.GenericResult.GENERIC_STATUS_TERMINATED, exception=reason)
+        self._store.write(
+            "UPDATE tasks SET finished_at = ?, result = ? WHERE finished_at = 0", time.time(), gone.SerializeToString()
+        )
+        for row in self._store.rows("SELECT id FROM tasks WHERE finished_at < ?", time.time() - RECORDS_KEPT_FOR):
+            self._logs.remove(row["id"])
+            self._store.write("DELETE FROM tasks WHERE id = ?", row["id"])
