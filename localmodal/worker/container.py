@@ -37,7 +37,11 @@ class Launch:
     output: Output
     binds: tuple[Bind, ...] = ()
     cpu: float | None = None
+    """Cores that are promised: its share when several containers want more than there is."""
+    cpu_limit: float | None = None
     memory_mib: int | None = None
+    """Memory that is promised: the kernel takes it back last."""
+    memory_limit_mib: int | None = None
     purpose: Literal["function", "build"] = "function"
     """`build` has the host's network and the capabilities that package managers need; `function` has neither."""
     keep_upper: Path | None = None

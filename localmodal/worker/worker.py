@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 
     from localmodal.home import Home
     from localmodal.worker.container import Capabilities
-
-ServeHttp = Callable[["socket.socket"], Awaitable[Callable[[], Awaitable[None]]]]
-"""Serves the daemon's HTTP (blobs) on a listening socket that lies inside a container's network; returns how to stop."""
+    from localmodal.worker.network import ServeHttp
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,114 @@
+"""An OCI bundle: the configuration by which runc starts or restores one container."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+from localmodal.worker.seccomp import seccomp_profile
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from localmodal.worker.container import Bind, Launch
+
+MEMORY = "/.memory"
+"""Where a restored container finds its snapshot's memory file. An empty folder until then: CRIU wants the mount."""
+_BUILD_CAPABILITIES = (
+    "CAP_AUDIT_WRITE", "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_MKNOD",
+    "CAP_NET_BIND_SERVICE", "CAP_SETFCAP", "CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID", "CAP_SYS_CHROOT",
+)  # fmt: skip
+"""What package managers need: Docker's set without raw sockets. A function's container has none at all."""
+_PROCESSES = 16384
+_CPU_PERIOD_US = 100_000
+_MASKED = (
+    "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
+    "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+)  # fmt: skip
+_READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+
+
+def write_bundle(
+    folder: Path, launch: Launch, root: Path, network: Path | None, cgroup: str, memory: Path, criu_options: Path
+) -> None:
+    """Writes `config.json`, readable by us alone: its environment holds secrets."""
+    config = {
+        "ociVersion": "1.0.2",
+        "process": _process(launch),
+        "root": {"path": str(root), "readonly": False},
+        "hostname": "localhost",  # a name that resolves without an entry of its own in /etc/hosts
+        "mounts": [*_system_mounts(), *map(_bind, launch.binds), _memory(memory)],
+        "annotations": {"org.criu.config": str(criu_options)},
+        "linux": {
+            "cgroupsPath": cgroup,
+            "namespaces": _namespaces(launch, network),
+            "resources": _resources(launch),
+            "seccomp": seccomp_profile(),
+            "maskedPaths": list(_MASKED),
+            "readonlyPaths": list(_READ_ONLY),
+        },
+    }
+    handle = os.open(folder / "config.json", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "w") as file:
+        json.dump(config, file)
+
+
+def _process(launch: Launch) -> dict[str, Any]:
+    capabilities = list(_BUILD_CAPABILITIES) if launch.purpose == "build" else []
+    return {
+        "terminal": False,
+        "user": {"uid": 0, "gid": 0},
+        "args": list(launch.args),
+        "env": [f"{name}={value}" for name, value in launch.env.items()],
+        "cwd": launch.cwd,
+        "noNewPrivileges": True,
+        "capabilities": {name: capabilities for name in ("bounding", "effective", "permitted")},
+    }
+
+
+def _namespaces(launch: Launch, network: Path | None) -> list[dict[str, str]]:
+    own = [{"type": kind} for kind in ("pid", "mount", "ipc", "uts")]
+    return own if network is None else [*own, {"type": "network", "path": str(network)}]
+
+
+def _resources(launch: Launch) -> dict[str, Any]:
+    resources: dict[str, Any] = {"pids": {"limit": _PROCESSES}, "devices": [{"allow": False, "access": "rwm"}]}
+    cpu: dict[str, int] = {}
+    if launch.cpu:
+        cpu["shares"] = max(2, int(launch.cpu * 1024))
+    if launch.cpu_limit:
+        cpu |= {"period": _CPU_PERIOD_US, "quota": max(1000, int(launch.cpu_limit * _CPU_PERIOD_US))}
+    memory: dict[str, int] = {}
+    if launch.memory_mib:
+        memory["reservation"] = launch.memory_mib << 20
+    if launch.memory_limit_mib:
+        memory["limit"] = launch.memory_limit_mib << 20
+    return resources | ({"cpu": cpu} if cpu else {}) | ({"memory": memory} if memory else {})
+
+
+def _system_mounts() -> list[dict[str, Any]]:
+    safe = ["nosuid", "noexec", "nodev"]
+    return [
+        _mount("/proc", "proc", safe),
+        _mount("/dev", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
+        _mount("/dev/pts", "devpts", ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]),
+        _mount("/dev/shm", "tmpfs", ["nosuid", "nodev", "mode=1777"]),  # noqa: S108  # the container's, not ours
+        _mount("/dev/mqueue", "mqueue", safe),
+        _mount("/sys", "sysfs", [*safe, "ro"]),
+    ]
+
+
+def _mount(destination: str, kind: str, options: list[str]) -> dict[str, Any]:
+    return {"destination": destination, "type": kind, "source": kind, "options": options}
+
+
+def _bind(bind: Bind) -> dict[str, Any]:
+    access = "ro" if bind.read_only else "rw"
+    options = ["rbind", access, "nosuid", "nodev"]
+    return {"destination": bind.destination, "type": "bind", "source": str(bind.source), "options": options}
+
+
+def _memory(folder: Path) -> dict[str, Any]:
+    return {"destination": MEMORY, "type": "bind", "source": str(folder), "options": ["rbind", "ro", "nosuid", "nodev"]}

@@ -1,0 +1,100 @@
+"""System calls that Python's standard library has no name for (3.11), made without starting a program."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from threading import Thread
+from typing import TypeVar
+
+MS_RDONLY = 0x1
+MS_REMOUNT = 0x20
+MS_BIND = 0x1000
+MNT_DETACH = 0x2
+_CLONE_FS = 0x200
+_CLONE_NEWNET = 0x40000000
+_PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_PDEATHSIG = 1
+
+Result = TypeVar("Result")
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
+
+
+def mount(source: Path | str, target: Path, kind: str = "", flags: int = 0, options: str = "") -> None:
+    """mount(2)."""
+    done = _libc.mount(
+        os.fsencode(source), os.fsencode(target), kind.encode() or None, flags, os.fsencode(options) or None
+    )
+    _check(done, f"mount {kind or 'bind'} on {target}")
+
+
+def unmount(target: Path) -> bool:
+    """Unmounts lazily, so that a process that still looks at it cannot stop us. False if nothing is mounted there."""
+    if _libc.umount2(os.fsencode(target), MNT_DETACH) == 0:
+        return True
+    if ctypes.get_errno() in {2, 22}:  # ENOENT, EINVAL: not there, not a mount
+        return False
+    _check(-1, f"umount {target}")
+    return False
+
+
+def enter_namespace(path: Path) -> None:
+    """Moves the calling thread, and it alone, into the namespace that the file stands for."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _check(_libc.setns(handle, 0), f"setns {path}")
+    finally:
+        os.close(handle)
+
+
+def leave_network() -> None:
+    """Gives the calling thread, and it alone, a fresh network namespace."""
+    _check(_libc.unshare(_CLONE_NEWNET), "unshare the network")
+
+
+def change_folder(path: Path) -> None:
+    """Changes the working folder of the calling thread, and of it alone."""
+    _check(_libc.unshare(_CLONE_FS), "unshare the working folder")
+    os.chdir(path)
+
+
+def in_own_thread(action: Callable[[], Result]) -> Result:
+    """Runs something in a thread of its own that ends with it, and with it the namespaces and folder it moved to."""
+    future: Future[Result] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(action())
+        except BaseException as error:  # noqa: BLE001  # handed to the caller
+            future.set_exception(error)
+
+    Thread(target=run, daemon=True).start()
+    return future.result()
+
+
+def adopt_orphans() -> None:
+    """Makes this process the parent of every descendant whose own parent has ended, so that it can wait for it."""
+    _check(_libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "prctl PR_SET_CHILD_SUBREAPER")
+
+
+def die_with_parent(signal_number: int) -> None:
+    """Has the kernel send this process a signal when the thread that started it ends."""
+    _check(_libc.prctl(_PR_SET_PDEATHSIG, signal_number, 0, 0, 0), "prctl PR_SET_PDEATHSIG")
+
+
+def mount_points(below: Path) -> list[Path]:
+    """What is mounted below a folder (itself included), the innermost first."""
+    lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
+    points = [Path(line.split()[4].encode().decode("unicode_escape")) for line in lines]
+    return [point for point in reversed(points) if point.is_relative_to(below)]
+
+
+def _check(result: int, what: str) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")

@@ -1,0 +1,49 @@
+"""Processes of this machine, by what they were started with and by descent."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from pathlib import Path
+
+
+def processes_with_argument(argument: str) -> list[int]:
+    """Those that have exactly this among their arguments."""
+    return [pid for pid in _all() if argument.encode() in _read(pid, "cmdline").split(b"\0")]
+
+
+def descendants(pid: int) -> list[int]:
+    """Children, their children, and so on; the parents first."""
+    found: list[int] = []
+    for thread in _threads(pid):
+        for child in map(int, _read(pid, f"task/{thread}/children").split()):
+            found += [child, *descendants(child)]
+    return found
+
+
+def kill_tree(pid: int) -> None:
+    """Ends a process and all its descendants; stopped first, so that it cannot make more of them."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGSTOP)
+    for each in (pid, *descendants(pid)):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(each, signal.SIGKILL)
+
+
+def _all() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) != os.getpid()]
+
+
+def _threads(pid: int) -> list[str]:
+    try:
+        return os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return []
+
+
+def _read(pid: int, name: str) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/{name}").read_bytes()
+    except OSError:
+        return b""
