@@ -43,7 +43,7 @@ def write_bundle(
         "annotations": {"org.criu.config": str(criu_options)},
         "linux": {
             "cgroupsPath": cgroup,
-            "namespaces": _namespaces(launch, network),
+            "namespaces": _namespaces(network),
             "resources": _resources(launch),
             "seccomp": seccomp_profile(),
             "maskedPaths": list(_MASKED),
@@ -64,11 +64,11 @@ def _process(launch: Launch) -> dict[str, Any]:
         "env": [f"{name}={value}" for name, value in launch.env.items()],
         "cwd": launch.cwd,
         "noNewPrivileges": True,
-        "capabilities": {name: capabilities for name in ("bounding", "effective", "permitted")},
+        "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), capabilities),
     }
 
 
-def _namespaces(launch: Launch, network: Path | None) -> list[dict[str, str]]:
+def _namespaces(network: Path | None) -> list[dict[str, str]]:
     own = [{"type": kind} for kind in ("pid", "mount", "ipc", "uts")]
     return own if network is None else [*own, {"type": "network", "path": str(network)}]
 

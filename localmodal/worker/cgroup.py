@@ -1,4 +1,4 @@
-"""A container's control group, wherever the kernel keeps it: v1, v2 or both. runc makes it; this looks and cleans up."""
+"""A container's control group, wherever the kernel keeps it: v1, v2 or both. runc makes it; this cleans up."""
 
 from __future__ import annotations
 

@@ -31,5 +31,5 @@ class Child:
         asyncio.get_running_loop().remove_reader(self._handle)
         ended = os.waitid(os.P_PIDFD, self._handle, os.WEXITED)
         os.close(self._handle)
-        exited = ended is None or ended.si_code == os.CLD_EXITED
-        self._ended.set_result((ended.si_status if ended else 0) if exited else 128 + ended.si_status)
+        assert ended, "waitid without WNOHANG returns when there is something to say"
+        self._ended.set_result(ended.si_status if ended.si_code == os.CLD_EXITED else 128 + ended.si_status)

@@ -7,7 +7,6 @@ overlay on an overlay cannot be checkpointed.
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 from typing import TYPE_CHECKING
 
@@ -37,7 +36,7 @@ class Disk:
     async def mount(self) -> None:
         """Makes the image if there is none, and mounts it; nothing happens if it is mounted."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if os.path.ismount(self.folder):
+        if self.folder.is_mount():
             return
         if not self._image.exists():
             await self._make()
@@ -52,7 +51,7 @@ class Disk:
     async def _make(self) -> None:
         free = shutil.disk_usage(self._image.parent).free
         if free < _LEAST_FREE:
-            raise DiskError(f"{self._image.parent} has {free >> 20} MiB free; containers need at least 1024. Free space.")
+            raise DiskError(f"{self._image.parent} has {free >> 20} MiB free, containers need 1024: free space")
         part = self._image.with_suffix(".part")
         with part.open("wb") as file:
             file.truncate(int(free * _SHARE))

@@ -19,10 +19,10 @@ from pathlib import Path
 import localmodal
 
 _VISIBLE_TOP = frozenset({"bin", "etc", "lib", "lib32", "lib64", "libx32", "opt", "sbin", "usr", "var"})
-_VISIBLE_VAR_LIB = frozenset(
-    "alternatives apk apt dbus dnf dpkg emacsen-common gcc locales misc pacman pam python rpm sgml-base "
-    "shells.state systemd ucf update-rc.d vim xml-core".split()
-)
+_VISIBLE_VAR_LIB = frozenset({
+    "alternatives", "apk", "apt", "dbus", "dnf", "dpkg", "emacsen-common", "gcc", "locales", "misc", "pacman", "pam",
+    "python", "rpm", "sgml-base", "shells.state", "systemd", "ucf", "update-rc.d", "vim", "xml-core",
+})  # fmt: skip
 _CREDENTIALS = (
     "etc/boto.cfg", "etc/cloud", "etc/docker", "etc/google-cloud", "etc/kubernetes", "etc/letsencrypt", "etc/rancher",
     "etc/NetworkManager", "etc/netplan", "etc/openvpn", "etc/ssh", "etc/ssl/private", "etc/wireguard",
@@ -63,13 +63,18 @@ class Masks:
 
     def current(self) -> Path:
         """The layer that hides what must be hidden now; cheap when nothing has changed at the places that we watch."""
-        if (seen := tuple(os.stat(path).st_mtime_ns for path in _WATCHED)) != self._seen:
+        if (seen := tuple(Path(path).stat().st_mtime_ns for path in _WATCHED)) != self._seen:
             mask = mask_of(Path("/"), self._ours)
             self._current = self._folder / mask.name
             if not self._current.exists():
                 self._make(mask)
             self._seen = seen
         return self._current
+
+    def clear(self) -> None:
+        """Removes all masks; no container may be running."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._seen = ()
 
     def _make(self, mask: Mask) -> None:
         part = self._folder / f"{mask.name}.part"
@@ -144,7 +149,7 @@ def _replaced(root: Path) -> tuple[tuple[str, str], ...]:
 
 
 def _name_servers(root: Path) -> str:
-    """The machine's own; systemd's stub at 127.0.0.53 is not there in another network namespace, its upstream list is."""
+    """The machine's own; for systemd's stub at 127.0.0.53, out of reach from another network, its upstream list."""
     for path in ("run/systemd/resolve/resolv.conf", "etc/resolv.conf"):
         if (root / path).is_file():
             return (root / path).read_text(encoding="utf-8", errors="replace")

@@ -20,7 +20,7 @@ from pyroute2 import IPRoute
 from localmodal.worker import linux
 
 ServeHttp = Callable[[socket.socket], Awaitable[Callable[[], Awaitable[None]]]]
-"""Serves the daemon's HTTP (blobs) on a listening socket that lies inside a container's network; returns how to stop."""
+"""Serves the daemon's HTTP (blobs) on a listening socket inside a container's network; returns how to stop."""
 
 ADDRESS = "10.77.0.2"
 """Of eth0 in every container: what the client's `web_server` looks for."""
@@ -96,11 +96,9 @@ class NetworkPool:
 def _make_namespace(http_port: int) -> tuple[int, socket.socket]:
     linux.leave_network()
     with IPRoute() as route:
-        loopback = route.link_lookup(ifname="lo")[0]
-        route.link("set", index=loopback, state="up")
         # A veth pair with both ends inside serves as an interface that needs no `dummy` module.
         route.link("add", ifname="eth0", kind="veth", address=_HARDWARE_ADDRESS, peer={"ifname": "eth0-peer"})
-        for name in ("eth0", "eth0-peer"):
+        for name in ("lo", "eth0", "eth0-peer"):
             route.link("set", index=route.link_lookup(ifname=name)[0], state="up")
         route.addr("add", index=route.link_lookup(ifname="eth0")[0], address=ADDRESS, prefixlen=24)
     # Instead of a capability: whoever has this network may listen on every port of it.
@@ -112,6 +110,6 @@ def _make_namespace(http_port: int) -> tuple[int, socket.socket]:
 def _socket_in(namespace: Path) -> socket.socket:
     linux.enter_namespace(namespace)
     connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    connection.setblocking(False)
+    connection.settimeout(0)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return connection

@@ -10,14 +10,14 @@ from pathlib import Path
 
 def processes_with_argument(argument: str) -> list[int]:
     """Those that have exactly this among their arguments."""
-    return [pid for pid in _all() if argument.encode() in _read(pid, "cmdline").split(b"\0")]
+    return [pid for pid in _all() if argument.encode() in _read(Path(f"/proc/{pid}/cmdline")).split(b"\0")]
 
 
 def descendants(pid: int) -> list[int]:
     """Children, their children, and so on; the parents first."""
     found: list[int] = []
-    for thread in _threads(pid):
-        for child in map(int, _read(pid, f"task/{thread}/children").split()):
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in map(int, _read(children).split()):
             found += [child, *descendants(child)]
     return found
 
@@ -32,18 +32,12 @@ def kill_tree(pid: int) -> None:
 
 
 def _all() -> list[int]:
-    return [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) != os.getpid()]
+    names = [path.name for path in Path("/proc").iterdir()]
+    return [int(name) for name in names if name.isdigit() and int(name) != os.getpid()]
 
 
-def _threads(pid: int) -> list[str]:
+def _read(path: Path) -> bytes:
     try:
-        return os.listdir(f"/proc/{pid}/task")
-    except OSError:
-        return []
-
-
-def _read(pid: int, name: str) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/{name}").read_bytes()
+        return path.read_bytes()
     except OSError:
         return b""

@@ -1,4 +1,4 @@
-"""A container's root: one overlay of the container's own writes, the image's layers, the mask and this machine's root."""
+"""A container's root: one overlay of its own writes, the image's layers, the mask and this machine's root."""
 
 from __future__ import annotations
 
@@ -47,9 +47,13 @@ def mount_rootfs(folder: Path, layers: Sequence[Path], mask: Path, upper: Path |
     lower = ":".join(_escaped(path, folder) for path in (*reversed(layers), mask, Path("/")))
     options = f"lowerdir={lower},upperdir={_escaped(rootfs.upper, folder)},workdir={_escaped(work, folder)}"
     _refuse_what_the_kernel_would(layers, options)
-    # Paths relative to the container's folder keep the options short.
-    in_own_thread(lambda: (linux.change_folder(folder), linux.mount("overlay", rootfs.path, "overlay", options=options)))
+    in_own_thread(lambda: _mount_overlay(rootfs, options))
     return rootfs
+
+
+def _mount_overlay(rootfs: Rootfs, options: str) -> None:
+    linux.change_folder(rootfs.folder)  # paths relative to it keep the options short
+    linux.mount("overlay", rootfs.path, "overlay", options=options)
 
 
 def _refuse_what_the_kernel_would(layers: Sequence[Path], options: str) -> None:
@@ -57,7 +61,7 @@ def _refuse_what_the_kernel_would(layers: Sequence[Path], options: str) -> None:
     root_device = Path("/").stat().st_dev
     for layer in layers:
         if not layer.is_dir():
-            raise ContainerError(f"layer {layer} is not there: the image or mount that it belongs to must be made again")
+            raise ContainerError(f"layer {layer} is not there: make its image or mount again")
         if layer.stat().st_dev == root_device:
             raise ContainerError(f"layer {layer} lies on the root's file system; layers must lie on the mounted disk")
     if len(options) > _OPTIONS_LIMIT:

@@ -10,7 +10,6 @@ import os
 import shutil
 import signal
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localmodal.worker import linux
@@ -26,13 +25,21 @@ from localmodal.worker.rootfs import Rootfs, mount_rootfs
 
 if TYPE_CHECKING:
     import socket
+    from pathlib import Path
 
     from localmodal.home import Home
     from localmodal.worker.network import Network, NetworkPool
 
 log = logging.getLogger(__name__)
 
-CRIU_OPTIONS = ("network-lock skip", "tcp-established", "ext-unix-sk", "file-locks", "link-remap", "skip-file-rwx-check")
+CRIU_OPTIONS = (
+    "network-lock skip",
+    "tcp-established",
+    "ext-unix-sk",
+    "file-locks",
+    "link-remap",
+    "skip-file-rwx-check",
+)
 """Read by CRIU through an annotation of the bundle. Without the first it looks for iptables, and the dump fails."""
 
 
@@ -117,6 +124,7 @@ class RuncRuntime:
         linux.adopt_orphans()
         await self.disk.mount()
         await self.sweep()
+        self._masks.clear()
         self._containers.mkdir(exist_ok=True)
         self._no_memory.mkdir(exist_ok=True)
         self._criu_options.write_text("".join(f"{line}\n" for line in CRIU_OPTIONS), encoding="utf-8")

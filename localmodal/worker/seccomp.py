@@ -39,7 +39,7 @@ def seccomp_profile() -> dict[str, Any]:
             _refuse(_NOT_THERE, errno.ENOSYS),
             _refuse(_REFUSED, errno.EPERM),
             *(_refuse(("clone",), errno.EPERM, _argument(0, flag, "SCMP_CMP_MASKED_EQ")) for flag in _NEW_NAMESPACES),
-            *(_refuse(("socket",), errno.EAFNOSUPPORT, _argument(0, family, "SCMP_CMP_EQ")) for family in _HOST_SOCKETS),
+            *(_refuse(("socket",), errno.EAFNOSUPPORT, _argument(0, kind, "SCMP_CMP_EQ")) for kind in _HOST_SOCKETS),
         ],
     }
 
