@@ -37,6 +37,8 @@ class Target:
     app_id: str
     function_id: str
     method: str = ""
+    live: bool = True
+    """False: its app has stopped."""
 
 
 def label_for(
@@ -72,31 +74,31 @@ class Labels:
         self._store = store
 
     def claim(self, label: Label, target: Target) -> None:
-        """Gives the label to the target, which gives up any other label; ALREADY_EXISTS if somebody else holds it."""
-        with self._store.transaction():
-            if (holder := self.find(label.text)) and holder != target:
+        """Gives the label to the target, which gives up any other; ALREADY_EXISTS if another running app holds it."""
+        with self._store.transaction() as db:
+            if (holder := self.find(label.text)) and holder.live and holder != target:
                 raise _taken(label, holder)
-            self._store.write(
-                "DELETE FROM web_labels WHERE function_id = ? AND method = ?", target.function_id, target.method
+            db.execute(
+                "DELETE FROM web_labels WHERE function_id = ? AND method = ?", (target.function_id, target.method)
             )
-            self._store.write(
-                "INSERT INTO web_labels (label, app_id, function_id, method) VALUES (?, ?, ?, ?)",
-                label.text, target.app_id, target.function_id, target.method,
-            )  # fmt: skip
+            db.execute(
+                "INSERT OR REPLACE INTO web_labels (label, app_id, function_id, method, live) VALUES (?, ?, ?, ?, 1)",
+                (label.text, target.app_id, target.function_id, target.method),
+            )
 
     def find(self, label: str) -> Target | None:
-        """What answers under a label."""
-        row = self._store.row("SELECT app_id, function_id, method FROM web_labels WHERE label = ?", label)
-        return Target(*row) if row else None
+        """What answers, or answered last, under a label."""
+        row = self._store.row("SELECT app_id, function_id, method, live FROM web_labels WHERE label = ?", label)
+        return Target(row["app_id"], row["function_id"], row["method"], bool(row["live"])) if row else None
 
     def of(self, function_id: str, method: str = "") -> str | None:
         """The label that a function, or one method of a class, answers under."""
         row = self._store.row("SELECT label FROM web_labels WHERE function_id = ? AND method = ?", function_id, method)
-        return row["label"] if row else None
+        return str(row["label"]) if row else None
 
     def release(self, app_id: str) -> None:
         """Frees every label of an app that has stopped."""
-        self._store.write("DELETE FROM web_labels WHERE app_id = ?", app_id)
+        self._store.write("UPDATE web_labels SET live = 0 WHERE app_id = ?", app_id)
 
 
 def _taken(label: Label, holder: Target) -> GRPCError:

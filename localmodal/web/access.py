@@ -1,0 +1,81 @@
+"""Who may reach what: web functions with `requires_proxy_auth`, and servers that are not `unauthenticated`."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import secrets
+import time
+from typing import TYPE_CHECKING, Protocol
+
+from localmodal.web import replies
+from localmodal.web.asgi import header
+
+if TYPE_CHECKING:
+    from localmodal.web.asgi import Scope
+    from localmodal.web.replies import Reply
+
+TOKEN_LIFETIME = 20 * 60.0
+"""Seconds for which a server's token is good; the client fetches a new one at half of it."""
+
+
+class ProxyTokens(Protocol):
+    """The workspace's proxy tokens (`modal.Workspace.proxy_tokens`)."""
+
+    def allow(self, token_id: str, token_secret: str, app_id: str) -> bool:
+        """Whether the token is genuine and may be used in the app's environment."""
+
+
+class ServerTokens:
+    """Short-lived tokens that let a client of this control plane ask one server (`Modal-Authorization: Bearer ...`).
+
+    Signed with a key that only lives in this process: after a restart a client fetches a new one.
+    """
+
+    def __init__(self) -> None:
+        self._key = secrets.token_bytes(32)
+
+    def issue(self, function_id: str) -> str:
+        """A token for one server, in the form (JSON Web Token) whose expiry the client reads."""
+        claims = {"sub": function_id, "exp": time.time() + TOKEN_LIFETIME}
+        signed = f"{_part({'alg': 'HS256', 'typ': 'JWT'})}.{_part(claims)}"
+        return f"{signed}.{self._signature(signed)}"
+
+    def allow(self, token: str, function_id: str) -> bool:
+        """Whether the token is ours, for this server, and still good."""
+        signed, _, signature = token.rpartition(".")
+        if not hmac.compare_digest(signature.encode(), self._signature(signed).encode()):
+            return False
+        claims = json.loads(base64.urlsafe_b64decode(signed.partition(".")[2] + "=="))
+        return bool(claims["sub"] == function_id and claims["exp"] > time.time())
+
+    def _signature(self, signed: str) -> str:
+        return _base64(hmac.digest(self._key, signed.encode(), hashlib.sha256))
+
+
+def _part(content: dict[str, object]) -> str:
+    return _base64(json.dumps(content).encode())
+
+
+def _base64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+class Doorkeeper:
+    """Looks at a request's credentials."""
+
+    def __init__(self, proxy_tokens: ProxyTokens, server_tokens: ServerTokens) -> None:
+        self._proxy_tokens = proxy_tokens
+        self._server_tokens = server_tokens
+
+    def refuse(self, scope: Scope, app_id: str, server_id: str = "") -> Reply | None:
+        """Why the request may not pass; None if it may. `server_id`: the server's function id, for its own tokens."""
+        bearer = header(scope, b"modal-authorization").removeprefix("Bearer ")
+        if server_id and bearer:
+            return None if self._server_tokens.allow(bearer, server_id) else replies.BAD_CREDENTIALS
+        key, secret = header(scope, b"modal-key"), header(scope, b"modal-secret")
+        if not (key and secret):
+            return replies.NO_CREDENTIALS
+        return None if self._proxy_tokens.allow(key, secret, app_id) else replies.BAD_CREDENTIALS

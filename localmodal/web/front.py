@@ -1,0 +1,164 @@
+"""The HTTP front: one port of this machine, every web function and server of every deployed app, and the blobs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import uvicorn
+from grpclib import GRPCError
+from uvicorn.server import ServerState
+
+from localmodal.web import replies
+from localmodal.web.asgi import header
+from localmodal.web.functions import WebFunction, WebFunctions
+from localmodal.web.servers import Server, Servers
+from localmodal.web.trailers import FrontProtocol
+from localmodal.web.urls import APPS, label_of_host, split_path
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Awaitable, Callable
+
+    from modal_proto import api_pb2
+
+    from localmodal.calls import Calls
+    from localmodal.functions import Functions
+    from localmodal.web.access import Doorkeeper
+    from localmodal.web.asgi import App, Receive, Scope, Send
+    from localmodal.web.exchange import ReadBlob
+    from localmodal.web.labels import Labels, Target
+    from localmodal.web.servers import ServerTasks
+
+log = logging.getLogger(__name__)
+
+CLOSE_WITHIN = 2.0
+"""Seconds that requests have to end when the front stops."""
+_KEEP_ALIVE = 75
+"""Seconds for which an idle connection of a client is kept."""
+_LARGEST_FRAME = 64 * 1024 * 1024
+"""Bytes of a websocket message; the service's limit is 2 MiB."""
+
+
+@dataclass(frozen=True)
+class Behind:
+    """What the front needs of the control plane."""
+
+    labels: Labels
+    functions: Functions
+    calls: Calls
+    servers: ServerTasks
+    doorkeeper: Doorkeeper
+    read_blob: ReadBlob
+    blobs: App
+    """Serves uploads and downloads of blobs, below `blobs_path`."""
+    blobs_path: str
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The label that a request names, and the path that it asks of it, decoded and raw."""
+
+    label: str
+    path: str
+    raw_path: bytes
+
+
+class Front:
+    """Serves HTTP on any number of listening sockets: the daemon's own, and one inside each container's network."""
+
+    def __init__(self, behind: Behind) -> None:
+        self._behind = behind
+        self._functions = WebFunctions(behind.calls, behind.read_blob)
+        self._servers = Servers(behind.servers)
+        self._state = ServerState()
+        self._config = uvicorn.Config(
+            self,
+            http=FrontProtocol,
+            ws="websockets-sansio",
+            ws_max_size=_LARGEST_FRAME,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            timeout_keep_alive=_KEEP_ALIVE,
+        )
+        self._config.load()
+        # What it calls errors of the app is logged here, with the reason.
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+
+    async def serve(self, listening: socket.socket) -> Callable[[], Awaitable[None]]:
+        """Serves on a listening socket; returns how to stop that."""
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(lambda: FrontProtocol(self._config, self._state, {}), sock=listening)
+
+        async def stop() -> None:
+            server.close()
+
+        return stop
+
+    async def close(self) -> None:
+        """Lets the requests of all sockets end, for a moment, then ends them."""
+        for connection in list(self._state.connections):
+            connection.shutdown()
+        if tasks := set(self._state.tasks):
+            _, late = await asyncio.wait(tasks, timeout=CLOSE_WITHIN)
+            for task in late:
+                task.cancel()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one request or websocket (the ASGI app that uvicorn runs)."""
+        try:
+            await self._serve(scope, receive, send)
+        except Exception:
+            log.exception("%s failed", scope["path"])
+            raise
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        asked = _asked(scope)
+        if asked is None and scope["path"].startswith(self._behind.blobs_path):
+            await self._behind.blobs(scope, receive, send)
+        elif asked is None or (target := self._behind.labels.find(asked.label)) is None:
+            await replies.UNKNOWN_LABEL(scope, send)
+        elif (definition := self._definition(target)) is None:
+            await replies.STOPPED(scope, send)
+        elif refusal := self._refusal(scope, target, definition):
+            await refusal(scope, send)
+        elif definition.is_server:
+            server = Server(target.function_id, definition.http_config.port, asked.raw_path)
+            serve = self._servers.http if scope["type"] == "http" else self._servers.websocket
+            await serve(server, scope, receive, send)
+        else:
+            function = WebFunction(target.function_id, target.method, asked.path)
+            answer = self._functions.http if scope["type"] == "http" else self._functions.websocket
+            await answer(function, scope, receive, send)
+
+    def _definition(self, target: Target) -> api_pb2.Function | None:
+        try:
+            return self._behind.functions.get(target.function_id).definition if target.live else None
+        except GRPCError:
+            return None
+
+    def _refusal(self, scope: Scope, target: Target, definition: api_pb2.Function) -> replies.Reply | None:
+        if definition.is_server:
+            if definition.http_config.unauthenticated:
+                return None
+            return self._behind.doorkeeper.refuse(scope, target.app_id, target.function_id)
+        config = (
+            definition.method_definitions[target.method].webhook_config if target.method else definition.webhook_config
+        )
+        return self._behind.doorkeeper.refuse(scope, target.app_id) if config.requires_proxy_auth else None
+
+
+def _asked(scope: Scope) -> _Asked | None:
+    """Whom a request is for: by the name in its Host header, else by its path; None for the front itself."""
+    if label := label_of_host(header(scope, b"host")):
+        return _Asked(label, scope["path"], scope["raw_path"])
+    if (parts := split_path(scope["path"])) is None:
+        return None
+    label, path = parts
+    prefix = f"{APPS}{label}"
+    scope["headers"].append((b"x-forwarded-prefix", prefix.encode()))
+    return _Asked(label, path, scope["raw_path"].removeprefix(prefix.encode()) or b"/")
