@@ -17,6 +17,6 @@ elif [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
   say "Missing and not installable from here: ${wanted[*]}. Going on without; 'coldsnap doctor' says what that costs."
 else
   say "Debian packages: ${wanted[*]} (about 20 s)"
-  apt-get -qq update
-  DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends "${wanted[@]}" >/dev/null
+  quietly apt-get update
+  DEBIAN_FRONTEND=noninteractive quietly apt-get -y install --no-install-recommends "${wanted[@]}"
 fi

@@ -15,8 +15,8 @@ mkdir -p "$build/bin"
 export CGO_ENABLED=0 GOBIN=$build/bin GOFLAGS=-modcacherw GOMODCACHE=$build/mod GOCACHE=$build/objects GOTOOLCHAIN=local
 install_tool() { (cd "setup/pulumi/$1" && go install -trimpath -tags osusergo,grpcnotrace -ldflags "$3" "$2"); }
 version=v3.259.0
-install_tool engine github.com/pulumi/pulumi/pkg/v3/cmd/pulumi "-w -s -X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version=$version"
-install_tool language github.com/pulumi/pulumi/sdk/v3/python/cmd/pulumi-language-python "-w -s"
+quietly install_tool engine github.com/pulumi/pulumi/pkg/v3/cmd/pulumi "-w -s -X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version=$version"
+quietly install_tool language github.com/pulumi/pulumi/sdk/v3/python/cmd/pulumi-language-python "-w -s"
 sdk=$(cd setup/pulumi/engine && go list -m -f '{{.Dir}}' github.com/pulumi/pulumi/sdk/v3)
 install -m 755 "$sdk/python/cmd/pulumi-language-python-exec" "$sdk/python/dist/pulumi-resource-pulumi-python" "$build/bin"
 rm -rf "$target"

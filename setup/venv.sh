@@ -12,5 +12,5 @@ fi
 say "Virtual environment: installs the pinned packages and builds llama-cpp-python (about 6 minutes, once)"
 rm -rf .venv
 "$python" -m venv .venv
-.venv/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[engines,test]'
+quietly .venv/bin/pip install --disable-pip-version-check -c constraints.txt -e '.[engines,test]'
 printf '%s\n' "$recipe" > .venv/recipe
