@@ -122,11 +122,16 @@ class Functions:
     def put_in_production(self, version: Version) -> None:
         """From now on calls run the definitions of this version; what `autoscaler.update` asked for is forgotten."""
         with self.store.transaction() as db:
-            db.execute("UPDATE functions SET override = x'' WHERE app_id = ?", (version.published.app_id,))
+            self.forget_overrides(version.published.app_id)
             db.executemany(
                 "UPDATE functions SET definition_id = ? WHERE id = ?",
                 [(definition, function) for function, definition in version.published.definition_ids.items()],
             )
+        self._known.clear()
+
+    def forget_overrides(self, app_id: str) -> None:
+        """An app's functions scale by their definitions again."""
+        self.store.write("UPDATE functions SET override = x'' WHERE app_id = ?", app_id)
         self._known.clear()
 
     def get(self, function_id: str) -> Function:
@@ -201,6 +206,16 @@ class Functions:
         self.store.write("UPDATE functions SET override = ? WHERE id = ?", override.SerializeToString(), function_id)
         del self._known[function_id]
         return self.get(function_id)
+
+    def dependencies(self) -> set[str]:
+        """The ids of every mount and secret that a definition or a variant refers to."""
+        ids: set[str] = set()
+        for row in self.store.rows("SELECT data FROM definitions"):
+            for ranked in api_pb2.FunctionData.FromString(row["data"]).ranked_functions:
+                ids.update(ranked.function.mount_ids, ranked.function.secret_ids)
+        for row in self.store.rows("SELECT options FROM functions WHERE options != x''"):
+            ids.update(api_pb2.FunctionOptions.FromString(row["options"]).secret_ids)
+        return ids
 
     def of_app(self, app_id: str) -> list[Function]:
         """Every published function of an app, its variants too."""

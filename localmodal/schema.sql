@@ -7,6 +7,18 @@ CREATE TABLE IF NOT EXISTS web_labels (
     live INTEGER NOT NULL,
     UNIQUE (function_id, method)
 );
+CREATE TABLE IF NOT EXISTS proxy_tokens (
+    id TEXT PRIMARY KEY,
+    digest TEXT NOT NULL,
+    name TEXT NOT NULL,
+    scoped INTEGER NOT NULL,
+    created_at REAL NOT NULL
+);
+CREATE TABLE IF NOT EXISTS proxy_token_environments (
+    token_id TEXT NOT NULL REFERENCES proxy_tokens (id) ON DELETE CASCADE,
+    environment_id TEXT NOT NULL,
+    PRIMARY KEY (token_id, environment_id)
+);
 -- Function calls (calls.py)
 CREATE TABLE IF NOT EXISTS calls (
     id TEXT PRIMARY KEY,
@@ -147,6 +159,7 @@ CREATE TABLE IF NOT EXISTS blobs (
 CREATE TABLE IF NOT EXISTS mounts (
     id TEXT PRIMARY KEY,
     digest TEXT NOT NULL,
+    name TEXT NOT NULL,
     used_at REAL NOT NULL
 );
 CREATE TABLE IF NOT EXISTS mount_files (
@@ -155,4 +168,33 @@ CREATE TABLE IF NOT EXISTS mount_files (
     sha256 TEXT NOT NULL,
     mode INTEGER NOT NULL,
     PRIMARY KEY (mount_id, path)
+);
+-- Images (images/library.py): what each was made from, and the layers it consists of
+CREATE TABLE IF NOT EXISTS images (
+    id TEXT PRIMARY KEY,
+    recipe TEXT NOT NULL,
+    definition BLOB NOT NULL,
+    base_id TEXT NOT NULL,
+    builder_version TEXT NOT NULL,
+    app_id TEXT NOT NULL,
+    task_id TEXT NOT NULL,
+    started_at REAL NOT NULL,
+    finished_at REAL,
+    error TEXT,
+    layers TEXT,
+    config TEXT,
+    size_bytes INTEGER NOT NULL DEFAULT 0,
+    deleted INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE IF NOT EXISTS image_recipes (
+    recipe TEXT PRIMARY KEY,
+    image_id TEXT NOT NULL REFERENCES images (id) ON DELETE CASCADE
+);
+CREATE TABLE IF NOT EXISTS image_tags (
+    environment TEXT NOT NULL,
+    tag TEXT NOT NULL,
+    image_id TEXT NOT NULL,
+    revision_id TEXT NOT NULL,
+    published_at REAL NOT NULL,
+    PRIMARY KEY (environment, tag, revision_id)
 );

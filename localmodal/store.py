@@ -15,6 +15,7 @@ class Store:
     """Thin, typed access to the database. Every change happens inside `transaction()`."""
 
     def __init__(self, path: Path) -> None:
+        path.touch(mode=0o600)  # secrets are in it; SQLite's own files beside it get the same mode
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._db.row_factory = sqlite3.Row
         # WAL with NORMAL loses nothing when the process dies; only a power cut can lose the last transactions.

@@ -1,0 +1,82 @@
+"""The data side of the HTTP front: uploads and downloads under the addresses that `links.py` signed."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from grpclib import GRPCError, Status
+from starlette.applications import Starlette
+from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.routing import Mount, Route
+
+from localmodal.links import PREFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from starlette.requests import Request
+
+    from localmodal.blobs import Blobs
+    from localmodal.contents import Contents
+    from localmodal.links import Links
+    from localmodal.volumes import Volumes
+
+    Endpoint = Callable[[Request], Awaitable[Response]]
+
+_HTTP_STATUS = {Status.NOT_FOUND: 404, Status.INVALID_ARGUMENT: 400}
+
+
+class Transfers:
+    """Serves blobs, blocks of uploads and blocks of volumes' files."""
+
+    def __init__(self, links: Links, contents: Contents, blobs: Blobs, volumes: Volumes) -> None:
+        self._links = links
+        self._contents = contents
+        self._blobs = blobs
+        self._volumes = volumes
+
+    def app(self) -> Starlette:
+        """The ASGI app for everything below `links.PREFIX`."""
+        routes = [
+            self._route("PUT", "/blobs/{blob}", self._put_blob),
+            self._route("GET", "/blobs/{blob}", self._get_blob),
+            self._route("PUT", "/blocks/{sha256}", self._put_block),
+            self._route("GET", "/volumes/{volume}", self._get_block),
+        ]
+        return Starlette(routes=[Mount(PREFIX.rstrip("/"), routes=routes)])
+
+    def _route(self, method: str, path: str, endpoint: Endpoint) -> Route:
+        async def checked(request: Request) -> Response:
+            if not self._links.allows(request.method, request.url.path.removeprefix(PREFIX), request.query_params):
+                return PlainTextResponse("This address was not given out by the local control plane.", 403)
+            try:
+                return await endpoint(request)
+            except GRPCError as error:
+                return PlainTextResponse(error.message or "", _HTTP_STATUS.get(error.status, 500))
+
+        return Route(path, checked, methods=[method])
+
+    async def _put_blob(self, request: Request) -> Response:
+        md5 = await self._receive(request, self._blobs.sha256(request.path_params["blob"]))
+        return Response(headers={"ETag": f'"{md5}"'})
+
+    async def _put_block(self, request: Request) -> Response:
+        # The client hands the answer back when it names the block once more; its name says all there is to say.
+        sha256 = request.path_params["sha256"]
+        await self._receive(request, sha256)
+        return Response(bytes.fromhex(sha256))
+
+    async def _receive(self, request: Request, sha256: str) -> str:
+        with self._contents.receive() as incoming:
+            async for chunk in request.stream():
+                incoming.write(chunk)
+            incoming.keep(sha256)
+            return incoming.md5
+
+    async def _get_blob(self, request: Request) -> Response:
+        return FileResponse(self._blobs.path(request.path_params["blob"]))
+
+    async def _get_block(self, request: Request) -> Response:
+        tree, query = self._volumes.tree(request.path_params["volume"]), request.query_params
+        return Response(await asyncio.to_thread(tree.read, query["path"], int(query["start"]), int(query["length"])))
