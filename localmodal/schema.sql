@@ -7,18 +7,6 @@ CREATE TABLE IF NOT EXISTS web_labels (
     live INTEGER NOT NULL,
     UNIQUE (function_id, method)
 );
-CREATE TABLE IF NOT EXISTS proxy_tokens (
-    id TEXT PRIMARY KEY,
-    digest TEXT NOT NULL,
-    name TEXT NOT NULL,
-    scoped INTEGER NOT NULL,
-    created_at REAL NOT NULL
-);
-CREATE TABLE IF NOT EXISTS proxy_token_environments (
-    token_id TEXT NOT NULL REFERENCES proxy_tokens (id) ON DELETE CASCADE,
-    environment_id TEXT NOT NULL,
-    PRIMARY KEY (token_id, environment_id)
-);
 -- Function calls (calls.py)
 CREATE TABLE IF NOT EXISTS calls (
     id TEXT PRIMARY KEY,

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import hmac
 import json
-import secrets
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from localmodal.web import replies
 from localmodal.web.asgi import header
 
 if TYPE_CHECKING:
+    from localmodal.proxy_tokens import ProxyTokens
+    from localmodal.settings import Signer
     from localmodal.web.asgi import Scope
     from localmodal.web.replies import Reply
 
@@ -21,21 +21,11 @@ TOKEN_LIFETIME = 20 * 60.0
 """Seconds for which a server's token is good; the client fetches a new one at half of it."""
 
 
-class ProxyTokens(Protocol):
-    """The workspace's proxy tokens (`modal.Workspace.proxy_tokens`)."""
-
-    def allow(self, token_id: str, token_secret: str, app_id: str) -> bool:
-        """Whether the token is genuine and may be used in the app's environment."""
-
-
 class ServerTokens:
-    """Short-lived tokens that let a client of this control plane ask one server (`Modal-Authorization: Bearer ...`).
+    """Short-lived tokens that let a client of this control plane ask one server (`Modal-Authorization: Bearer ...`)."""
 
-    Signed with a key that only lives in this process: after a restart a client fetches a new one.
-    """
-
-    def __init__(self) -> None:
-        self._key = secrets.token_bytes(32)
+    def __init__(self, signer: Signer) -> None:
+        self._signer = signer
 
     def issue(self, function_id: str) -> str:
         """A token for one server, in the form (JSON Web Token) whose expiry the client reads."""
@@ -52,7 +42,7 @@ class ServerTokens:
         return bool(claims["sub"] == function_id and claims["exp"] > time.time())
 
     def _signature(self, signed: str) -> str:
-        return _base64(hmac.digest(self._key, signed.encode(), hashlib.sha256))
+        return _base64(self._signer.digest(signed.encode()))
 
 
 def _part(content: dict[str, object]) -> str:
@@ -70,7 +60,7 @@ class Doorkeeper:
         self._proxy_tokens = proxy_tokens
         self._server_tokens = server_tokens
 
-    def refuse(self, scope: Scope, app_id: str, server_id: str = "") -> Reply | None:
+    def refuse(self, scope: Scope, environment_id: str, server_id: str = "") -> Reply | None:
         """Why the request may not pass; None if it may. `server_id`: the server's function id, for its own tokens."""
         bearer = header(scope, b"modal-authorization").removeprefix("Bearer ")
         if server_id and bearer:
@@ -78,4 +68,4 @@ class Doorkeeper:
         key, secret = header(scope, b"modal-key"), header(scope, b"modal-secret")
         if not (key and secret):
             return replies.NO_CREDENTIALS
-        return None if self._proxy_tokens.allow(key, secret, app_id) else replies.BAD_CREDENTIALS
+        return None if self._proxy_tokens.allow(key, secret, environment_id) else replies.BAD_CREDENTIALS

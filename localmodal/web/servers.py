@@ -20,7 +20,7 @@ from localmodal.web.upstream import Pool, UpstreamLostError
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable
 
     from websockets.asyncio.client import ClientConnection
 
@@ -98,7 +98,7 @@ class Servers:
         """Passes a websocket's messages on, both ways."""
         async with self._task(server, scope, send) as task:
             if task:
-                await _tunnel(await _connection(ref(task), server.port), server, scope, receive, send)
+                await _tunnel(_connection(ref(task), server.port), server, scope, receive, send)
 
 
 async def _connection(task: ReferenceType[Task], port: int) -> socket.socket:
@@ -184,10 +184,12 @@ def _request_head(path: bytes, scope: Scope) -> bytes:
     return b"\r\n".join([*lines, b"", b""])
 
 
-async def _tunnel(sock: socket.socket, server: Server, scope: Scope, receive: Receive, send: Send) -> None:
+async def _tunnel(
+    connection: Awaitable[socket.socket], server: Server, scope: Scope, receive: Receive, send: Send
+) -> None:
     await receive()  # websocket.connect
     try:
-        async with _connect(sock, server, scope) as upstream:
+        async with _connect(await connection, server, scope) as upstream:
             await send({"type": "websocket.accept", "subprotocol": upstream.subprotocol})
             await _both_ways(upstream, receive, send)
     except InvalidStatus as refused:
