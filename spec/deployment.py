@@ -16,6 +16,10 @@ DIGEST_LENGTH = 32
 """Hex digits of a definition's digest: it is the deploy's tag, for which Modal allows 50 characters."""
 
 
+OWNER_TAG = "coldsnap-owner"
+"""The app's tag that says which stack it belongs to: set when the app is made, so an interrupted deploy is no stray."""
+
+
 class Definition(Frozen):
     """One version of a service: all that its containers depend on and are told, and nothing else.
 
@@ -51,6 +55,13 @@ class Deployment(Frozen):
 
     definition: Definition
     scaling: Scaling = Scaling()
+    owner: str = ""
+    """The stack that the app belongs to; the container has no need of it."""
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """The tags that the app is made with."""
+        return {OWNER_TAG: self.owner} if self.owner else {}
 
     @classmethod
     def of(cls, service: ServiceSpec, *, app_name: str, image_id: str, code_digest: str) -> Deployment:

@@ -70,7 +70,7 @@ def _path(model: type[BaseModel], loc: tuple[int | str, ...], root: str) -> tupl
         field = next((m.model_fields[part] for m in inside if part in m.model_fields), None)
         if isinstance(part, int):
             path += f"[{part}]"
-        elif field is not None or depth == len(loc) - 1 and inside:
+        elif field is not None or (depth == len(loc) - 1 and inside):
             path += f"{'' if path.endswith(':') else '.'}{part}"
         owner = inside[0] if inside else owner
         inside = _models(field.annotation) if field is not None else inside

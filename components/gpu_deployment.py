@@ -1,0 +1,51 @@
+"""One deployed version of a service."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pulumi.dynamic import Resource
+
+from components.provider import ServiceProvider, Values, run
+from service.changes import DEPLOYMENT, Effect
+from spec.deployment import Definition
+
+if TYPE_CHECKING:
+    import pulumi
+
+
+class GpuDeploymentProvider(ServiceProvider):
+    """Deploys, scales, looks after and stops the service's app."""
+
+    table = DEPLOYMENT
+    results = ("app_id", "version", "url", "deployed_at")
+
+    def apply(self, effect: Effect, inputs: Values) -> Values | None:
+        if effect is Effect.RECORD:
+            return None
+        if effect is Effect.AUTOSCALE:
+            run("autoscale", inputs, {"app_name": inputs["app_name"], "scaling": inputs["scaling"]})
+            return None
+        definition = {name: inputs.get(name) for name in Definition.model_fields}
+        deployment = {"definition": definition, "scaling": inputs["scaling"], "owner": inputs["owner"]}
+        return run("deploy", inputs, {"deployment": deployment, "rollout": inputs["rollout"]})
+
+    def look(self, outputs: Values) -> Values | None:
+        live = run("drift", outputs, {"app_name": outputs["app_name"], "owner": outputs["owner"]})
+        return {**outputs, **live} if live else None
+
+    def remove(self, outputs: Values) -> None:
+        run("destroy", outputs, {"app_name": outputs["app_name"], "owner": outputs["owner"]})
+
+
+class GpuDeployment(Resource, module="coldsnap", name="GpuDeployment"):
+    """A live version of the service's app."""
+
+    app_id: pulumi.Output[str]
+    version: pulumi.Output[int]
+    url: pulumi.Output[str]
+    deployed_at: pulumi.Output[str]
+
+    def __init__(self, name: str, inputs: Values, opts: pulumi.ResourceOptions) -> None:
+        unknown = dict.fromkeys(GpuDeploymentProvider.results)
+        super().__init__(GpuDeploymentProvider(), name, {**inputs, **unknown}, opts)

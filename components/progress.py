@@ -1,0 +1,37 @@
+"""A resource's status column in Pulumi's display.
+
+`pulumi.log` in a provider reaches the provider's stderr only; the engine itself takes the line, at the address that it
+gave this process as its first argument.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import cache
+from typing import Any
+
+import grpc
+from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc
+
+from service.progress import Progress
+
+
+class StatusColumn(Progress):
+    """Status and warnings of one resource."""
+
+    def __init__(self, urn: str) -> None:
+        self._urn = urn
+
+    def status(self, text: str) -> None:
+        self._log(engine_pb2.INFO, text, ephemeral=True)
+
+    def warn(self, text: str) -> None:
+        self._log(engine_pb2.WARNING, text, ephemeral=False)
+
+    def _log(self, severity: Any, text: str, *, ephemeral: bool) -> None:
+        _engine().Log(engine_pb2.LogRequest(severity=severity, message=text, urn=self._urn, ephemeral=ephemeral))
+
+
+@cache
+def _engine() -> engine_pb2_grpc.EngineStub:
+    return engine_pb2_grpc.EngineStub(grpc.insecure_channel(sys.argv[1]))

@@ -1,0 +1,52 @@
+"""The proved snapshot of one deployed version.
+
+A resource of its own: where the proof fails, the deployment is there all the same, and the next `up` retries it alone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pulumi.dynamic import Resource
+
+from components.provider import ServiceProvider, Values, run
+from service.backend import missing_for_snapshots
+from service.changes import WARMUP, Effect
+from spec import Warmup
+
+if TYPE_CHECKING:
+    import pulumi
+
+
+class SnapshotWarmupProvider(ServiceProvider):
+    """Proves the snapshot."""
+
+    table = WARMUP
+    results = ("state", "cold", "restored", "speedup", "restores", "containers_started")
+
+    def apply(self, effect: Effect, inputs: Values) -> Values | None:
+        if effect is Effect.RECORD:
+            return None
+        request = {
+            "app_name": inputs["app_name"],
+            "definition": inputs["definition"],
+            "snapshot": inputs["snapshot"],
+            "missing": missing_for_snapshots(inputs["backend"]),
+            "warmup": {name: inputs[name] for name in Warmup.model_fields if name in inputs},
+        }
+        return run("warmup", inputs, request)
+
+
+class SnapshotWarmup(Resource, module="coldsnap", name="SnapshotWarmup"):
+    """A snapshot that cold containers are proved to be restored from, and how much faster they start."""
+
+    state: pulumi.Output[str]
+    cold: pulumi.Output[dict[str, Any] | None]
+    restored: pulumi.Output[dict[str, Any] | None]
+    speedup: pulumi.Output[float | None]
+    restores: pulumi.Output[int]
+    containers_started: pulumi.Output[int]
+
+    def __init__(self, name: str, inputs: Values, opts: pulumi.ResourceOptions) -> None:
+        unknown = dict.fromkeys(SnapshotWarmupProvider.results)
+        super().__init__(SnapshotWarmupProvider(), name, {**inputs, **unknown}, opts)

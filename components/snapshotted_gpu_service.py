@@ -1,0 +1,165 @@
+"""One GPU model service: its image, its deployed version, and the proved snapshot of that version."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+import pulumi
+from pulumi.resource import create_urn
+
+from components.arguments import ServiceArgs, values_of
+from components.checked import declared_service
+from components.cuda_runtime_image import CudaRuntimeImage
+from components.gpu_deployment import GpuDeployment
+from components.snapshot_warmup import SnapshotWarmup
+from service.code import code_digest
+from service.recipe import Recipe
+from spec import ServiceSpec
+from spec.deployment import Definition, Deployment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+_LONGEST_TAG = 63
+"""Characters that Modal allows in an app's tag."""
+
+
+class SnapshottedGpuService(pulumi.ComponentResource):
+    """A service that scales to zero and starts from a memory snapshot which is proved to restore."""
+
+    url: pulumi.Output[str]
+    outputs: dict[str, pulumi.Output[Any]]
+    """What `coldsnap status` reads from the stack's exports."""
+
+    def __init__(
+        self,
+        name: str,
+        service: ServiceSpec | ServiceArgs,
+        *,
+        backend: str | None = None,
+        environment: str = "",
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("coldsnap:index:SnapshottedGpuService", name, None, opts)
+        self._name = name
+        self._backend = backend or pulumi.Config("coldsnap").get("backend") or "local"
+        self._environment = environment
+        spec = self._spec(service)
+        image = self._image(spec)
+        definition = pulumi.Output.all(spec, image.image_id).apply(lambda known: _definition(*known).digest)
+        deployment = self._deployment(spec, image, definition)
+        warmup = self._warmup(spec, deployment, definition)
+        self.url = deployment.url
+        self.outputs = _outputs(name, image, deployment, warmup)
+        self.register_outputs(self.outputs)
+
+    def _spec(self, service: ServiceSpec | ServiceArgs) -> pulumi.Output[ServiceSpec]:
+        """Arguments with another resource's output in them are validated when that is known."""
+        if isinstance(service, ServiceSpec):
+            return pulumi.Output.from_input(service)
+        values = pulumi.Output.from_input(values_of(service))
+        return values.apply(lambda known: declared_service(known, self._name, self._backend))
+
+    def _image(self, spec: pulumi.Output[ServiceSpec]) -> CudaRuntimeImage:
+        recipe = _layers(spec.apply(lambda known: _dumped(Recipe.of(known))), Recipe.model_fields)
+        inputs = {**self._common(CudaRuntimeImage, self._name), **recipe}
+        return CudaRuntimeImage(self._name, inputs, self._child())
+
+    def _deployment(
+        self, spec: pulumi.Output[ServiceSpec], image: CudaRuntimeImage, definition: pulumi.Output[str]
+    ) -> GpuDeployment:
+        inputs = {
+            **self._common(GpuDeployment, self._name),
+            **_layers(spec.apply(lambda known: _dumped(_definition(known, ""))), Definition.model_fields),
+            **_layers(spec.apply(_live_settings), ("scaling", "rollout")),
+            "image_id": image.image_id,
+            "definition": definition,
+            "owner": owner(pulumi.get_project(), pulumi.get_stack()),
+        }
+        return GpuDeployment(self._name, inputs, self._child())
+
+    def _warmup(
+        self, spec: pulumi.Output[ServiceSpec], deployment: GpuDeployment, definition: pulumi.Output[str]
+    ) -> SnapshotWarmup:
+        settings = ("restores_in_a_row", "max_starts", "timeout")
+        inputs = {
+            **self._common(SnapshotWarmup, self._name),
+            **_layers(spec.apply(lambda known: _dumped(known.warmup)), settings),
+            "app_name": spec.apply(lambda known: known.name),
+            "snapshot": spec.apply(lambda known: known.snapshot.enabled),
+            "definition": definition,
+            "version": deployment.version,
+        }
+        return SnapshotWarmup(self._name, inputs, self._child())
+
+    def _common(self, kind: type[pulumi.dynamic.Resource], name: str) -> dict[str, Any]:
+        """What every resource is told: where it is, and its own URN, which Pulumi does not tell a provider."""
+        type_ = f"pulumi-python:{kind._resource_type_name}"  # noqa: SLF001 - the SDK makes it, and shows it nowhere else
+        return {
+            "backend": self._backend,
+            "environment": self._environment,
+            "urn": _without_dependencies(create_urn(name, type_, parent=self)),
+        }
+
+    def _child(self) -> pulumi.ResourceOptions:
+        return pulumi.ResourceOptions(parent=self)
+
+
+def owner(project: str, stack: str) -> str:
+    """The mark of a stack's apps, in the characters that a tag may have."""
+    name = re.sub(r"[^A-Za-z0-9._-]", "-", f"{project}.{stack}")
+    if len(name) <= _LONGEST_TAG:
+        return name
+    digest = sha256(name.encode()).hexdigest()[:12]
+    return f"{name[: _LONGEST_TAG - len(digest) - 1]}-{digest}"
+
+
+def _definition(spec: ServiceSpec, image_id: str) -> Definition:
+    return Deployment.of(spec, app_name=spec.name, image_id=image_id, code_digest=_code()).definition
+
+
+def _live_settings(spec: ServiceSpec) -> dict[str, Any]:
+    """What can be changed without a new version."""
+    scaling = spec.scaling.model_dump(mode="json", exclude={"concurrency"})
+    return {"scaling": scaling, "rollout": spec.rollout}
+
+
+@cache
+def _code() -> str:
+    return code_digest()
+
+
+def _dumped(model: Any) -> dict[str, Any]:
+    return dict(model.model_dump(mode="json", exclude_none=True))
+
+
+def _without_dependencies(urn: pulumi.Output[str]) -> pulumi.Output[str]:
+    """A child's URN depends on its parent, which would wait for its children: the text alone depends on nothing."""
+    return pulumi.Output(set(), urn.future(), urn.is_known())
+
+
+def _layers(values: pulumi.Output[dict[str, Any]], names: Iterable[str]) -> Mapping[str, pulumi.Output[Any]]:
+    """One input each: Pulumi's own diff then names what has changed."""
+    return {name: values.apply(lambda known, name=name: known.get(name)) for name in names}
+
+
+def _outputs(
+    name: str, image: CudaRuntimeImage, deployment: GpuDeployment, warmup: SnapshotWarmup
+) -> dict[str, pulumi.Output[Any]]:
+    return {
+        "service": pulumi.Output.from_input(name),
+        "url": deployment.url,
+        "app_id": deployment.app_id,
+        "version": deployment.version,
+        "image_id": image.image_id,
+        "code_digest": pulumi.Output.from_input(_code()),
+        "snapshot": warmup.state,
+        "cold": warmup.cold,
+        "restored": warmup.restored,
+        "speedup": warmup.speedup,
+        "restores_in_a_row": warmup.restores,
+        "containers_started": warmup.containers_started,
+    }

@@ -1,0 +1,43 @@
+"""Where a stack's services run: Modal itself, or the local control plane that speaks its protocol.
+
+Nothing else knows the difference: a backend is the environment of a `modal` client, and what its machine can do.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from subprocess import run
+from typing import TYPE_CHECKING, Any
+
+from service.failure import Failure
+
+if TYPE_CHECKING:
+    from service.progress import Progress
+
+
+def environment_of(backend: str, environment: str, progress: Progress) -> dict[str, str]:
+    """The variables that make a `modal` client reach the backend; starts the local control plane if it is not up."""
+    chosen = {"MODAL_ENVIRONMENT": environment} if environment else {}
+    if backend == "modal":
+        return chosen
+    progress.status("looking for the local control plane")
+    answer = _local("start")
+    return {name: value for name, value in answer.items() if name.startswith("MODAL_")} | chosen
+
+
+def missing_for_snapshots(backend: str) -> list[str]:
+    """What the backend's machine lacks for memory snapshots and how to get it; empty where it takes them."""
+    if backend == "modal":
+        return []
+    capabilities = _local("capabilities")
+    if capabilities["snapshots"]:
+        return []
+    return [f"{lack['what']} ({lack['needed_for']}): {lack['remedy']}" for lack in capabilities["missing"]]
+
+
+def _local(verb: str) -> dict[str, Any]:
+    done = run([sys.executable, "-m", "localmodal", verb], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Failure(f"The local control plane did not start (python -m localmodal {verb}):\n{done.stderr.strip()}")
+    return dict(json.loads(done.stdout))

@@ -1,0 +1,29 @@
+"""Operation: stops a service and removes what belongs to it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import modal
+
+from engines.boots import dict_name
+from service import live
+from service.process import serve
+
+if TYPE_CHECKING:
+    from service.progress import Progress
+
+
+def destroy(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    """Nothing of the service is left afterwards; whatever was gone before is no error."""
+    app_name = request["app_name"]
+    found = live.find(app_name)
+    if found is not None and found.owner == request["owner"]:
+        progress.status("stopping the app")
+        modal.App.lookup(app_name).stop()
+    modal.Dict.objects.delete(dict_name(app_name), allow_missing=True)
+    return {}
+
+
+if __name__ == "__main__":
+    serve(destroy)

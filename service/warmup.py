@@ -1,0 +1,125 @@
+"""Operation: makes a deployed version's snapshot, and proves that cold containers are restored from it.
+
+1. Cold containers, one after the other: each answers the same first request and ends itself, until one was restored.
+2. One cold start of the twin without a snapshot, under the same request: the honest "before".
+3. Restored containers, one after the other, until as many in a row as asked for.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import modal
+from engines.names import SERVICE, TWIN
+
+from engines.boots import StartReport
+from service import protocol
+from service.failure import Failure
+from service.process import serve
+from service.proof import Proof, Start, figures, speedup
+from spec import Warmup
+
+if TYPE_CHECKING:
+    from service.progress import Progress
+
+_POLL_S = 0.05
+_LOG_LINES = 20
+
+
+def warm_up(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    """The snapshot's state and the figures before and after."""
+    starter = Starter(request["app_name"], Warmup.model_validate(request["warmup"]), request["definition"], progress)
+    if lacks := request["missing"]:
+        progress.warn(f"{starter.app_name}: no memory snapshot here, every start is cold. Missing: {'; '.join(lacks)}")
+    if lacks or not request["snapshot"]:
+        return _outcome("none", cold=[starter.start(SERVICE)], proof=starter.proof)
+    starter.prove(wanted=1)
+    cold = starter.start(TWIN)
+    starter.prove(wanted=starter.warmup.restores_in_a_row)
+    return _outcome("verified", cold=[cold], proof=starter.proof)
+
+
+class Starter:
+    """Starts containers of one version, one at a time, and collects what they prove."""
+
+    def __init__(self, app_name: str, warmup: Warmup, definition: str, progress: Progress) -> None:
+        self.app_name = app_name
+        self.warmup = warmup
+        self.proof = Proof(definition, warmup.restores_in_a_row)
+        self._deadline = time.monotonic() + warmup.timeout
+        self._progress = progress
+
+    def prove(self, wanted: int) -> None:
+        """Starts containers of the service until `wanted` in a row were restored; Failure at the limits."""
+        while self.proof.in_a_row < wanted:
+            number = len(self.proof.starts) + 1
+            if number > self.warmup.max_starts:
+                raise self._gives_up(f"not enough restores within {self.warmup.max_starts} starts")
+            self._progress.status(f"start {number} of at most {self.warmup.max_starts} ({self.proof.so_far()})")
+            self.proof.add(self.start(SERVICE))
+
+    def start(self, class_name: str) -> Start:
+        """One container's start, felt from here: the request, its answer, and the container's end."""
+        requested_at = time.time()
+        call = modal.Cls.from_name(self.app_name, class_name)().start.spawn(last=True)
+        report = StartReport.model_validate(self._answer(call))
+        answered_at = time.time()
+        return Start(
+            boot=report.boot,
+            said=self._ended(report.boot.id).kind,
+            requested_at=requested_at,
+            taken_at=report.taken_at,
+            answered_at=answered_at,
+            first=report.first,
+        )
+
+    def _answer(self, call: modal.FunctionCall[Any]) -> object:
+        try:
+            return call.get(timeout=self._seconds_left())
+        except TimeoutError:
+            call.cancel(terminate_containers=True)
+            raise self._gives_up(f"a container did not answer within {self.warmup.timeout:g} s") from None
+        except Exception as error:
+            raise self._gives_up(f"a container failed: {error}") from error
+
+    def _ended(self, task_id: str) -> protocol.Container:
+        """Waits for the container's end: the next request would else wait for it too, where only one may run."""
+        while not (container := protocol.container(task_id)).ended:
+            if not self._seconds_left():
+                raise self._gives_up(f"container {task_id} did not end after its answer")
+            time.sleep(_POLL_S)
+        return container
+
+    def _seconds_left(self) -> float:
+        return max(0.0, self._deadline - time.monotonic())
+
+    def _gives_up(self, reason: str) -> Failure:
+        lines = [
+            f"{self.app_name}: the snapshot is not proved: {reason} ({self.proof.so_far()}).",
+            ("The deployment serves on. `pulumi up` tries the warm-up again, and only that; to give it more room, raise "
+            "warmup.max_starts or warmup.timeout."),
+            "The last lines of the containers' log:",
+            *(f"  {line}" for line in self._log()),
+        ]
+        return Failure("\n".join(lines))
+
+    def _log(self) -> list[str]:
+        entries = modal.App.lookup(self.app_name).logs.tail(_LOG_LINES)
+        return "".join(entry.message for entry in entries).splitlines()[-_LOG_LINES:]
+
+
+def _outcome(snapshot: str, *, cold: list[Start], proof: Proof) -> dict[str, Any]:
+    before, after = figures(cold), figures(proof.restored)
+    return {
+        "state": snapshot,
+        "cold": before,
+        "restored": after,
+        "speedup": speedup(before, after),
+        "restores": proof.in_a_row,
+        "containers_started": len(cold) + len(proof.starts),
+    }
+
+
+if __name__ == "__main__":
+    serve(warm_up)
