@@ -125,10 +125,14 @@ class Apps:
             raise not_found("App", name, f"Nothing of that name is deployed in environment '{environment}'.")
         return app
 
-    def all(self, environment: str | None = None) -> list[App]:
-        """Every app, the youngest first."""
-        rows = self._store.rows("SELECT * FROM apps ORDER BY created_at DESC")
-        return [_app(row) for row in rows if environment in (None, row["environment"])]
+    def all(self, environment: str = "", *, stopped_within: float = 0.0) -> list[App]:
+        """The apps of an environment (empty: of all), the youngest first; of the stopped ones those of the last seconds."""
+        rows = self._store.rows(
+            "SELECT * FROM apps WHERE ? IN ('', environment) AND (stopped_at = 0 OR stopped_at > ?)"
+            " ORDER BY created_at DESC",
+            *(environment, time.time() - stopped_within),
+        )
+        return [_app(row) for row in rows]
 
     def set_state(self, app_id: str, state: api_pb2.AppState.ValueType) -> None:
         """Moves an app to another state; a stopped one stays stopped."""
@@ -152,16 +156,17 @@ class Apps:
                 " VALUES (?, ?, ?, ?, ?)",
                 (app_id, number, version.deployed_at, published.SerializeToString(), rollback_version),
             )
+            db.execute(
+                "UPDATE apps SET name = ?, state = ? WHERE id = ?", (published.name, published.app_state, app_id)
+            )
             if not version.staged:
                 self._put_in_production(app_id, version)
         return version
 
     def _put_in_production(self, app_id: str, version: Version) -> None:
-        published = version.published
         self._store.write(
-            "UPDATE apps SET name = ?, state = ?, version = ?, deployed_at = ?, tags = ? WHERE id = ?",
-            *(published.name, published.app_state, version.number, version.deployed_at),
-            *(json.dumps(dict(published.tags)), app_id),
+            "UPDATE apps SET version = ?, deployed_at = ?, tags = ? WHERE id = ?",
+            *(version.number, version.deployed_at, json.dumps(dict(version.published.tags)), app_id),
         )
 
     def versions(self, app_id: str) -> list[Version]:

@@ -149,7 +149,7 @@ class Runner(Protocol):
     def enqueue(self, inputs: Sequence[Input]) -> None:
         """Takes inputs to run; each is answered through `Calls.finish`, once."""
 
-    def withdraw(self, inputs: Iterable[Input], *, terminate_containers: bool, reason: str) -> None:
+    def withdraw(self, inputs: Iterable[Input], *, terminate_containers: bool) -> None:
         """Ends the given inputs, waiting or running; they are answered already."""
 
 
@@ -212,6 +212,10 @@ class Calls:
         """The calls of a function that are still known, the oldest first."""
         return [call for call in self._calls.values() if call.function_id == function_id]
 
+    def made_by(self, call: Call) -> list[Call]:
+        """The calls that the inputs of a call have made."""
+        return [one for one in self._calls.values() if one.parent_input_id in call.inputs]
+
     async def answers(self, call: Call, after: int, wanted: range | None, timeout: float) -> Answers:
         """The outputs that came after position `after` and are `wanted` (by input index; none: all of them).
 
@@ -261,7 +265,7 @@ class Calls:
         unfinished = call.unfinished
         for one in unfinished:
             self.fail(one, Status.GENERIC_STATUS_TERMINATED, reason)
-        self.runner.withdraw(unfinished, terminate_containers=terminate_containers, reason=reason)
+        self.runner.withdraw(unfinished, terminate_containers=terminate_containers)
 
     def release(self, call: Call) -> None:
         """The caller has all that it wants of a call: its results are forgotten."""

@@ -179,24 +179,34 @@ class Functions:
             raise not_found("Definition", definition_id)
         return api_pb2.FunctionData.FromString(row["data"])
 
-    def bind(
-        self, function_id: str, params: bytes = b"", options: api_pb2.FunctionOptions | None = None, version: int = 0
-    ) -> str:
-        """The id of a variant: of a class with these parameters, with these options, or of a pinned version."""
-        parent = self.get(function_id)
-        options_bytes = options.SerializeToString(deterministic=True) if options else b""
-        if params in _NO_PARAMETERS and not options_bytes and not version:
+    def bind(self, function_id: str, params: bytes, options: api_pb2.FunctionOptions | None) -> str:
+        """The id of a variant: of a class with these parameters, of a function with these options."""
+        options = options or api_pb2.FunctionOptions()
+        options_bytes = options.SerializeToString(deterministic=True)
+        if params in _NO_PARAMETERS and not options_bytes:
             return function_id
-        pinned = version or (options.pinned_app_version if options else 0) or parent.pinned_version
-        base_id = parent.base_id or function_id
-        key = json.dumps([base_id, params.hex(), options_bytes.hex(), pinned]).encode()
+        parent = self.get(function_id)
+        version = options.pinned_app_version or parent.pinned_version
+        return self._add_variant(parent.app_id, parent.base_id or function_id, params, options_bytes, version)
+
+    def pin(self, function_id: str, version: Version) -> str:
+        """The id of the variant that stays at a version, whatever is deployed later."""
+        return self._add_variant(version.published.app_id, function_id, b"", b"", version.number)
+
+    def _add_variant(self, app_id: str, base_id: str, params: bytes, options: bytes, version: int) -> str:
+        key = json.dumps([base_id, params.hex(), options.hex(), version]).encode()
         variant_id = id_from_digest("fu", hashlib.sha256(key).digest())
         self.store.write(
             "INSERT OR IGNORE INTO functions (id, app_id, base_id, params, options, pinned_version)"
             " VALUES (?, ?, ?, ?, ?, ?)",
-            *(variant_id, parent.app_id, base_id, params, options_bytes, pinned),
+            *(variant_id, app_id, base_id, params, options, version),
         )
         return variant_id
+
+    def with_variants(self, function_id: str) -> set[str]:
+        """The ids of a function and of all its variants."""
+        rows = self.store.rows("SELECT id FROM functions WHERE ? IN (id, base_id)", function_id)
+        return {row["id"] for row in rows}
 
     def override(self, function_id: str, settings: api_pb2.AutoscalerSettings) -> Function:
         """Changes how a function scales, until its next deployment."""

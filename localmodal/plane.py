@@ -6,8 +6,29 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from localmodal.apps import Apps
+    from localmodal.blobs import Blobs
+    from localmodal.calls import Calls
+    from localmodal.contents import Contents
+    from localmodal.deployments import Deployments
+    from localmodal.dicts import Dicts
+    from localmodal.environments import Environments
+    from localmodal.functions import Functions
     from localmodal.home import Home
+    from localmodal.links import Links
+    from localmodal.logs import Logs
+    from localmodal.mounts import Mounts
+    from localmodal.objects import Objects
+    from localmodal.proxy_tokens import ProxyTokens
+    from localmodal.queues import Queues
+    from localmodal.scheduler import Scheduler
+    from localmodal.secrets import Secrets
+    from localmodal.settings import Settings, Signer
     from localmodal.store import Store
+    from localmodal.tasks import TaskRecords
+    from localmodal.volumes import Volumes
+    from localmodal.web_names import WebNames
+    from localmodal.worker.worker import Worker
 
 
 @dataclass
@@ -16,3 +37,25 @@ class Plane:
 
     home: Home
     store: Store
+    settings: Settings
+    signer: Signer
+    environments: Environments
+    objects: Objects
+    dicts: Dicts
+    queues: Queues
+    contents: Contents
+    links: Links
+    blobs: Blobs
+    mounts: Mounts
+    secrets: Secrets
+    volumes: Volumes
+    proxy_tokens: ProxyTokens
+    apps: Apps
+    functions: Functions
+    calls: Calls
+    logs: Logs
+    records: TaskRecords
+    web_names: WebNames
+    worker: Worker
+    scheduler: Scheduler
+    deployments: Deployments

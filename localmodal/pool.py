@@ -7,7 +7,7 @@ import logging
 import time
 from collections import deque
 from math import ceil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from modal_proto import api_pb2
 
@@ -17,7 +17,7 @@ from localmodal.tasks import Phase, Running, Task
 from localmodal.worker.container import ContainerError, Exit
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Iterable, Sequence
 
     from localmodal.calls import Calls, Input
     from localmodal.functions import Function, Functions
@@ -42,6 +42,19 @@ _LINES_SHOWN = 20
 """Last lines of a dead container's output that go into the message."""
 
 
+class Launcher(Protocol):
+    """Starts containers."""
+
+    async def launch(self, task: Task) -> RunningTask:
+        """Starts a task's container, restored or cold. ContainerError if it cannot."""
+
+    def discard(self, task: Task) -> None:
+        """Takes down what `launch` set up, after the container has ended."""
+
+    def lost_faith(self, task: Task, reason: str) -> None:
+        """A restored container ended before it asked for work: its snapshot is not to be used again."""
+
+
 class Pool:
     """One function, or one variant of it."""
 
@@ -51,15 +64,13 @@ class Pool:
         functions: Functions,
         calls: Calls,
         records: TaskRecords,
-        launch: Callable[[Task], Awaitable[RunningTask]],
-        lost_faith: Callable[[Task, str], None],
+        launcher: Launcher,
     ) -> None:
         self._id = function_id
         self._functions = functions
         self._calls = calls
         self._records = records
-        self._launch = launch
-        self._lost_faith = lost_faith
+        self._launcher = launcher
         self.queue: deque[Input] = deque()
         self.tasks: dict[str, Task] = {}
         self.waiting_for_server = 0
@@ -108,6 +119,7 @@ class Pool:
             left = deadline - time.monotonic()
             if left <= 0 or not await self.changed.wait(left):
                 return []
+        task.set_timer(asyncio.get_running_loop().call_later(_DRAIN_GRACE, self.end, task, "its exit took too long"))
         return None
 
     async def _take(self, task: Task, request: api_pb2.FunctionGetInputsRequest) -> list[Input]:
@@ -241,7 +253,7 @@ class Pool:
         """One container's life."""
         reason = ""
         try:
-            task.container = await self._launch(task)
+            task.container = await self._launcher.launch(task)
             self._started(task)
             exit_ = await task.container.wait()
         except ContainerError as error:
@@ -249,6 +261,7 @@ class Pool:
         except Exception as error:
             log.exception("%s could not be started", task.id)
             exit_, reason = Exit(1), f"{type(error).__name__}: {error}"
+        self._launcher.discard(task)
         self._ended(task, exit_, reason)
 
     def _started(self, task: Task) -> None:
@@ -256,7 +269,7 @@ class Pool:
         if task.container.restored:
             task.log.system("Restoring Function from memory snapshot.")
         self._records.started(task)
-        if task.phase is Phase.ENDED or self.stopped:
+        if task.phase is Phase.DRAINING or self.stopped:
             self._spawn(task.container.kill())
         elif task.phase is Phase.STARTING:
             limit = task.function.definition.startup_timeout_secs or task.function.definition.timeout_secs
@@ -307,8 +320,6 @@ class Pool:
         task.set_timer(None)
         if starting or task.function.definition.is_server:
             self.end(task, "it is no longer needed")
-        elif not task.running:
-            task.set_timer(asyncio.get_running_loop().call_later(_DRAIN_GRACE, self.end, task, "its exit took too long"))
         self.changed.beat()
         self.scale()
 
@@ -355,7 +366,7 @@ class Pool:
 
     def _start_failed(self, task: Task, result: Result, reason: str) -> None:
         if task.container and task.container.restored:
-            self._lost_faith(task, reason)
+            self._launcher.lost_faith(task, reason)
             return
         self._failed_starts += 1
         task.log.system(f"The container did not start: {reason}.")
@@ -411,6 +422,20 @@ class Pool:
         for task in list(self.tasks.values()):
             task.phase = Phase.DRAINING
             self.kill(task, reason)
+        await self._all_gone()
+
+    async def close(self) -> None:
+        """Ends the containers at once; what waits or runs stays accepted, for the next daemon."""
+        self.stopped = True
+        self._call_backoff_off()
+        self.queue.clear()
+        for task in list(self.tasks.values()):
+            self._release_all(task)
+            task.phase = Phase.DRAINING
+            self.kill(task, "the local control plane stops")
+        await self._all_gone()
+
+    async def _all_gone(self) -> None:
         while self._background:
             await asyncio.wait(self._background)
 

@@ -1,0 +1,145 @@
+"""What happens to an app as a whole: published, staged, promoted, rolled back, rolled over, stopped."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from grpclib import GRPCError, Status
+from modal_proto import api_pb2
+
+if TYPE_CHECKING:
+    from localmodal.apps import App, Apps, Version
+    from localmodal.functions import Functions
+    from localmodal.scheduler import Scheduler
+    from localmodal.web_names import WebNames
+
+_LOST_AFTER = 90.0
+"""Seconds without a heartbeat after which the client of an ephemeral app is taken for dead; it sends one every 15."""
+_EPHEMERAL = frozenset({api_pb2.APP_STATE_EPHEMERAL, api_pb2.APP_STATE_INITIALIZING})
+
+
+@dataclass
+class Deployments:
+    """Moves apps from one state to the next."""
+
+    apps: Apps
+    functions: Functions
+    scheduler: Scheduler
+    web_names: WebNames
+    _heartbeats: dict[str, asyncio.TimerHandle] = field(default_factory=dict)
+    _stopping: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def start(self) -> None:
+        """At a start of the daemon: apps run again; the clients of ephemeral ones get time to come back."""
+        for app in self.apps.all():
+            if app.state in _EPHEMERAL:
+                self.heartbeat(app.id)
+        self.scheduler.start()
+
+    async def publish(self, request: api_pb2.AppPublishRequest) -> Version | None:
+        """Publishes what was created; None if it is what is in production already."""
+        app = self._alive(request.app_id)
+        current = self.apps.production(app)
+        if current and _same(current.published, request) and app.state == request.app_state:
+            self._reset_scaling(app)
+            return None
+        version = self.apps.add_version(app.id, request)
+        if not version.staged:
+            await self._put_in_production(version)
+        return version
+
+    def _reset_scaling(self, app: App) -> None:
+        """A redeployment wipes what `autoscaler.update` asked for, even one that changes nothing else."""
+        self.functions.forget_overrides(app.id)
+        self.scheduler.settings_changed(app.id)
+
+    async def _put_in_production(self, version: Version, *, restart: bool = False) -> None:
+        published = version.published
+        self.functions.put_in_production(version)
+        app = self.apps.get(published.app_id)
+        for function_id in published.function_ids.values():
+            self.web_names.claim(app, function_id, self.functions.get(function_id).definition)
+        for function in self.functions.of_app(app.id):
+            if (function.base_id or function.id) not in published.function_ids.values():
+                await self.scheduler.retire(function.id, "The function is not in the app's new version.")
+        self.scheduler.version_changed(app.id, restart=restart)
+
+    async def rollback(self, app_id: str, number: int) -> Version:
+        """Puts an earlier version in production again; a negative number counts back from the present one."""
+        app = self._deployed(app_id)
+        earlier = [v for v in self.apps.versions(app_id) if v.number < app.version and not v.staged]
+        if number > 0:
+            return await self._repeat(self.apps.version(app_id, number))
+        if len(earlier) < -number:
+            raise GRPCError(Status.FAILED_PRECONDITION, f"App '{app.name}' has no version that far back.")
+        return await self._repeat(earlier[-number - 1])
+
+    async def rollover(self, app_id: str) -> Version:
+        """Puts the same version in production again, with new containers."""
+        app = self._deployed(app_id)
+        return await self._repeat(self.apps.version(app_id, app.version), restart=True)
+
+    async def promote(self, app_id: str, number: int) -> Version:
+        """Puts a staged version in production."""
+        self._alive(app_id)
+        version = self.apps.version(app_id, number)
+        if not version.staged:
+            raise GRPCError(Status.FAILED_PRECONDITION, f"Version {number} is not staged. Use `modal app rollback` for it.")
+        return await self._repeat(version)
+
+    async def _repeat(self, old: Version, *, restart: bool = False) -> Version:
+        published = api_pb2.AppPublishRequest()
+        published.CopyFrom(old.published)
+        published.staged = False
+        version = self.apps.add_version(published.app_id, published, rollback_version=old.number)
+        await self._put_in_production(version, restart=restart)
+        return version
+
+    async def stop(self, app_id: str, reason: str) -> None:
+        """Ends an app for good: its containers at once, its calls with the reason. Its name and labels are free again."""
+        self._forget_heartbeat(app_id)
+        self.apps.set_state(app_id, api_pb2.APP_STATE_STOPPED)
+        self.web_names.labels.release(app_id)
+        await self.scheduler.stop_app(app_id, reason)
+
+    async def disconnected(self, app_id: str, reason: str) -> None:
+        """The client of an app that it did not deploy has gone."""
+        if self.apps.get(app_id).state in _EPHEMERAL:
+            await self.stop(app_id, reason)
+
+    def heartbeat(self, app_id: str) -> None:
+        """The client of an ephemeral app is there."""
+        self._forget_heartbeat(app_id)
+        if self.apps.get(app_id).state in _EPHEMERAL:
+            self._heartbeats[app_id] = asyncio.get_running_loop().call_later(_LOST_AFTER, self._lost, app_id)
+
+    def _forget_heartbeat(self, app_id: str) -> None:
+        if timer := self._heartbeats.pop(app_id, None):
+            timer.cancel()
+
+    def _lost(self, app_id: str) -> None:
+        stopping = asyncio.ensure_future(self.disconnected(app_id, "The app's client sent no heartbeat for a while."))
+        self._stopping.add(stopping)
+        stopping.add_done_callback(self._stopping.discard)
+
+    def _alive(self, app_id: str) -> App:
+        app = self.apps.get(app_id)
+        if not app.alive:
+            raise GRPCError(Status.FAILED_PRECONDITION, f"App {app_id} is stopped.")
+        return app
+
+    def _deployed(self, app_id: str) -> App:
+        app = self._alive(app_id)
+        if not app.version:
+            raise GRPCError(Status.FAILED_PRECONDITION, f"App '{app.name}' has no version in production.")
+        return app
+
+
+def _same(one: api_pb2.AppPublishRequest, other: api_pb2.AppPublishRequest) -> bool:
+    """Whether two publications differ in nothing that anybody could notice."""
+    if other.staged:
+        return False
+    fields = ("name", "deployment_tag", "function_ids", "class_ids", "definition_ids", "tags")
+    return all(getattr(one, name) == getattr(other, name) for name in fields)

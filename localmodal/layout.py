@@ -1,0 +1,86 @@
+"""What the client is told of an app's functions and classes: their handles, and what the container's copy needs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from modal_proto import api_pb2
+
+if TYPE_CHECKING:
+    from localmodal.apps import App, Version
+    from localmodal.functions import Function
+    from localmodal.plane import Plane
+
+
+def function_handle(
+    function: api_pb2.Function, app_id: str, definition_id: str = ""
+) -> api_pb2.FunctionHandleMetadata:
+    """What a handle of a function needs to know to call it. `function` has its web addresses in it."""
+    handle = _handle(function)
+    handle.class_parameter_info.CopyFrom(function.class_parameter_info)
+    handle.is_method = function.is_method
+    for name, method in function.method_definitions.items():
+        of_method = _handle(method)
+        of_method.is_method, of_method.use_method_name = True, name
+        handle.method_handle_metadata[name].CopyFrom(of_method)
+    for one in (handle, *handle.method_handle_metadata.values()):
+        one.definition_id, one.app_id = definition_id, app_id
+    if function.is_server:
+        handle._experimental_flash_urls.append(function.web_url)  # noqa: SLF001 (the field's name on the wire)
+    return handle
+
+
+def _handle(one: api_pb2.Function | api_pb2.MethodDefinition) -> api_pb2.FunctionHandleMetadata:
+    return api_pb2.FunctionHandleMetadata(
+        function_name=one.function_name,
+        function_type=one.function_type,
+        function_schema=one.function_schema,
+        supported_input_formats=one.supported_input_formats,
+        supported_output_formats=one.supported_output_formats,
+        web_url=one.web_url,
+    )
+
+
+def handle_of(plane: Plane, function: Function) -> api_pb2.FunctionHandleMetadata:
+    """The handle of a published function or variant."""
+    definition = plane.web_names.named(function)
+    handle = function_handle(definition, function.app_id, function.definition_id)
+    handle.base_function_id = function.base_id
+    return handle
+
+
+def class_handle(plane: Plane, version: Version, tag: str) -> api_pb2.ClassHandleMetadata:
+    """The handle of a class: that of the function behind it."""
+    handle = api_pb2.ClassHandleMetadata()
+    if function_id := version.published.function_ids.get(f"{tag}.*"):
+        handle.class_function_id = function_id
+        handle.class_function_metadata.CopyFrom(handle_of(plane, plane.functions.get(function_id)))
+    return handle
+
+
+def app_layout(plane: Plane, app: App) -> api_pb2.AppLayout:
+    """All functions and classes of the version in production, and every object that one of them depends on."""
+    layout = api_pb2.AppLayout()
+    if (version := plane.apps.production(app)) is None:
+        return layout
+    layout.function_ids.update(version.published.function_ids)
+    layout.class_ids.update(version.published.class_ids)
+    functions = [plane.functions.get(one) for one in version.published.function_ids.values()]
+    for function in functions:
+        layout.objects.add(object_id=function.id, function_handle_metadata=handle_of(plane, function))
+    for tag, class_id in version.published.class_ids.items():
+        layout.objects.add(object_id=class_id, class_handle_metadata=class_handle(plane, version, tag))
+    _add_dependencies(layout, functions)
+    return layout
+
+
+def _add_dependencies(layout: api_pb2.AppLayout, functions: list[Function]) -> None:
+    """The container hydrates what its code refers to by these ids; a handle that is not there is an error in it."""
+    known = {one.object_id for one in layout.objects}
+    for dependency in (one for function in functions for one in function.definition.object_dependencies):
+        if dependency.object_id in known:
+            continue
+        known.add(dependency.object_id)
+        added = layout.objects.add(object_id=dependency.object_id)
+        if dependency.object_id.startswith("vo-"):
+            added.volume_metadata.version = 1
