@@ -1,0 +1,106 @@
+"""The `modal.App` of one service, as COLDSNAP_SPEC describes it: imported to deploy it, and in its containers.
+
+`Service` is what users call. `Twin` is the same engine in a class without snapshots: only the warm-up calls it, to
+measure what a start cost before.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Literal
+
+import modal
+import modal.experimental
+
+from engines.container import Container
+from spec.deployment import Deployment
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+REQUEST_SECONDS = 3600
+"""The longest that one answer may take."""
+
+START_SECONDS = 1200
+"""The longest that a start may take, weights of tens of gigabytes and a snapshot included."""
+
+DEPLOYMENT = Deployment.from_environment()
+DEFINITION = DEPLOYMENT.definition
+SNAPSHOTS = DEFINITION.snapshot.enabled
+
+app = modal.App(DEFINITION.app_name)
+
+_image = modal.Image.from_id(DEFINITION.image_id).add_local_python_source("engines", "spec")
+_secrets = [modal.Secret.from_name(DEFINITION.api_key_secret)] if DEFINITION.api_key_secret else []
+_resources: dict[str, Any] = {
+    "image": _image,
+    "env": DEPLOYMENT.container_environment(),
+    "secrets": _secrets,
+    "gpu": None if DEFINITION.gpu == "none" else DEFINITION.gpu,
+    "cpu": DEFINITION.cpu,
+    "memory": DEFINITION.memory,
+    "timeout": REQUEST_SECONDS,
+    "startup_timeout": START_SECONDS,
+    "include_source": False,
+}
+_scaling: dict[str, Any] = {
+    "scaledown_window": DEPLOYMENT.scaling.scaledown_window,
+    "min_containers": DEPLOYMENT.scaling.min_containers,
+    "max_containers": DEPLOYMENT.scaling.max_containers,
+    "buffer_containers": DEPLOYMENT.scaling.buffer_containers,
+}
+
+
+class _Started:
+    """What both classes have: a life in phases, and a first answer."""
+
+    container: Container
+
+    def _prepare(self, role: Literal["service", "twin"]) -> None:
+        logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
+        self.container = Container(DEFINITION, role)
+        self.container.prepare()
+
+    @modal.exit()
+    def stop(self) -> None:
+        """Phase 6."""
+        self.container.stop()
+
+    @modal.method()
+    async def start(self, *, last: bool) -> dict[str, Any]:
+        """A `StartReport` as JSON; with `last` this container ends, so that the next call meets a cold one."""
+        if last:
+            await modal.experimental.stop_fetching_inputs.aio()
+        return (await self.container.start()).model_dump(mode="json")
+
+
+@app.cls(enable_memory_snapshot=SNAPSHOTS, **_resources, **_scaling)
+@modal.concurrent(max_inputs=DEFINITION.concurrency)
+class Service(_Started):
+    """What users call."""
+
+    @modal.enter(snap=SNAPSHOTS)
+    def prepare(self) -> None:
+        """Phases 1 to 3."""
+        self._prepare("service")
+
+    @modal.enter()
+    def begin(self) -> None:
+        """Phases 4 and 5."""
+        self.container.begin()
+
+    @modal.asgi_app(label=DEFINITION.app_name)
+    def web(self) -> ASGIApp:
+        """The engine's HTTP API, which is in the snapshot with all that it imports."""
+        return self.container
+
+
+@app.cls(min_containers=0, max_containers=1, scaledown_window=2, **_resources)
+class Twin(_Started):
+    """The same without a snapshot."""
+
+    @modal.enter()
+    def begin(self) -> None:
+        """Phases 1 and 5."""
+        self._prepare("twin")
+        self.container.begin()

@@ -1,0 +1,69 @@
+"""The engine protocol: what a model runtime does in each phase of a container's life.
+
+1. load      read the weights into the process
+2. warm up   answer prompts of several lengths, so that all that is built at first use is built
+3. release   let go of what must not, or need not, be in the snapshot: KV cache, random state
+   -- snapshot: taken here, and here every restored container begins --
+4. resume    take back what was released; a random state of this container's own
+5. serve     answer requests
+6. stop      free it all
+
+Where no snapshot is being taken, 3 and 4 are skipped. The twin, which is the "before" of a measurement, skips 2 as
+well: a first user would not have waited for it.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+    from spec.deployment import Definition
+
+ENGINES = {"llama_cpp": "engines.llama_cpp.LlamaCpp"}
+"""Each engine's class by its `kind`: imported in the container only, whose image has the engine's libraries."""
+
+WEIGHTS = Path(sys.prefix, "share", "weights")
+"""Where an image holds its weights; `service.images` puts them there."""
+
+
+class Engine(Protocol):
+    """One model runtime. The phases 1 to 6 are called once each, in order, 3 to 6 perhaps in a restored copy."""
+
+    packages: tuple[str, ...]
+    """The libraries whose versions a boot record names."""
+
+    def __init__(self, definition: Definition, weights: Path) -> None:
+        """An engine that has done nothing yet."""
+
+    def load(self) -> None:
+        """Phase 1."""
+
+    def warm_up(self) -> None:
+        """Phase 2."""
+
+    def release(self) -> None:
+        """Phase 3."""
+
+    def resume(self) -> None:
+        """Phase 4."""
+
+    def serve(self) -> ASGIApp:
+        """Phase 5: the HTTP API, ready to answer."""
+
+    def stop(self) -> None:
+        """Phase 6."""
+
+    async def first_answer(self) -> str:
+        """The answer to the first request, always the same one: where a measured start ends."""
+
+
+def engine_of(definition: Definition) -> Engine:
+    """The engine that a definition asks for, its libraries imported."""
+    module, _, name = ENGINES[definition.engine.kind].rpartition(".")
+    engine: Engine = getattr(import_module(module), name)(definition, WEIGHTS / definition.weights_file)
+    return engine

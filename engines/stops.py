@@ -1,0 +1,43 @@
+"""Text made of tokens: whole letters only, and nothing of a stop sequence."""
+
+from __future__ import annotations
+
+import codecs
+
+
+class StopScanner:
+    """Joins the bytes of tokens to text, holds back what may become a stop sequence, and ends at the first one."""
+
+    def __init__(self, stop: tuple[str, ...], *, trim: bool = False) -> None:
+        self._stop = stop
+        self._trim = trim
+        self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+        self._held = ""
+        self.stopped = False
+
+    def feed(self, token: bytes) -> str:
+        """The text that is safe to show after one more token."""
+        self._held += self._decode(token)
+        if self._trim:
+            self._held = self._held.lstrip()
+            self._trim = not self._held
+        found = [place for place in map(self._held.find, self._stop) if place >= 0]
+        if found:
+            self.stopped = True
+            return self._release(min(found))
+        return self._release(len(self._held) - self._undecided())
+
+    def rest(self) -> str:
+        """What was held back, now that no more comes."""
+        self._held += self._decode(b"", True)  # noqa: FBT003 - the decoder's own signature
+        return self._release(len(self._held))
+
+    def _release(self, length: int) -> str:
+        text, self._held = self._held[:length], self._held[length:]
+        return text
+
+    def _undecided(self) -> int:
+        """Length of the longest end of the text with which a stop sequence begins."""
+        longest = max((len(stop) - 1 for stop in self._stop), default=0)
+        lengths = range(min(longest, len(self._held)), 0, -1)
+        return next((n for n in lengths if any(stop.startswith(self._held[-n:]) for stop in self._stop)), 0)

@@ -1,0 +1,79 @@
+"""What the OpenAI-compatible API needs of a model that answers in text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from threading import Event
+
+Finish = Literal["stop", "length"]
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt in the model's own tokens."""
+
+    tokens: list[int]
+    stop: tuple[str, ...] = ()
+    """Stop sequences that the chat template needs, beside those that the request names."""
+    trim: bool = False
+    """Whether the answer's first word comes with a space that belongs to the prompt."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How an answer is drawn. The defaults are OpenAI's, and llama.cpp's where OpenAI has none."""
+
+    max_tokens: int
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 40
+    min_p: float = 0.05
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    repeat_penalty: float = 1.0
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    logprobs: int | None = None
+    """How many of the likeliest tokens to name beside each token; none: no log-probabilities at all."""
+    json_schema: str | None = None
+    """A JSON schema that the answer is held to."""
+
+
+@dataclass(frozen=True)
+class TokenLogprob:
+    """How likely one token was."""
+
+    token: bytes
+    logprob: float
+    top: tuple[TokenLogprob, ...] = ()
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What one token added to the answer: perhaps no text yet, while a letter or a stop sequence is incomplete."""
+
+    text: str
+    logprob: TokenLogprob | None = None
+    finish: Finish | None = None
+    counts: bool = True
+    """Whether it stands for a token of the answer; the end mark does not."""
+
+
+class TextModel(Protocol):
+    """A loaded model."""
+
+    name: str
+    n_ctx: int
+
+    def text_prompt(self, text: str) -> Prompt:
+        """The prompt of a plain text."""
+
+    def chat_prompt(self, messages: Sequence[dict[str, Any]], tools: list[dict[str, Any]] | None) -> Prompt:
+        """The prompt of a conversation; `ValueError` where the chat template refuses it."""
+
+    def generate(self, prompt: Prompt, sampling: Sampling, hung_up: Event) -> Iterator[Piece]:
+        """The answer, in the model's thread; ends within a token (or a batch of the prompt) when nobody listens."""
