@@ -24,6 +24,7 @@ class CudaRuntimeImageProvider(ServiceProvider):
     results = ("image_id",)
 
     def apply(self, effect: Effect, inputs: Values) -> Values | None:
+        """Builds, or finds built."""
         if effect is Effect.RECORD:
             return None
         recipe = {name: inputs[name] for name in Recipe.model_fields if name in inputs}

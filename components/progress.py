@@ -23,9 +23,11 @@ class StatusColumn(Progress):
         self._urn = urn
 
     def status(self, text: str) -> None:
+        """Shown until the next one."""
         self._log(engine_pb2.INFO, text, ephemeral=True)
 
     def warn(self, text: str) -> None:
+        """Stays in the update's diagnostics."""
         self._log(engine_pb2.WARNING, text, ephemeral=False)
 
     def _log(self, severity: Any, text: str, *, ephemeral: bool) -> None:

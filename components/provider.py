@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from pulumi.dynamic import (
@@ -58,9 +59,11 @@ class ServiceProvider(ResourceProvider):
         sys.tracebacklimit = 0
 
     def check(self, _olds: Values, news: Values) -> CheckResult:
+        """Takes the inputs as they are: the program has validated them all, and knows the path of each."""
         return CheckResult(plain(news), [])
 
     def diff(self, _id: str, _olds: Values, _news: Values) -> DiffResult:
+        """What the change does, by the table; also shown in the status column."""
         new = plain(_news)
         happening = change(self.table, plain(_olds), new)
         if happening.effect and isinstance(new["urn"], str):
@@ -68,10 +71,12 @@ class ServiceProvider(ResourceProvider):
         return DiffResult(changes=bool(happening.effect), replaces=happening.replaces, delete_before_replace=False)
 
     def create(self, props: Values) -> CreateResult:
+        """Makes the resource, or adopts what an interrupted create has left."""
         inputs = plain(props)
         return CreateResult(name_of(inputs["urn"]), self._made(Change(max(Effect), ()), {}, inputs))
 
     def update(self, _id: str, _olds: Values, _news: Values) -> UpdateResult:
+        """Makes the change, or only records it."""
         old, new = plain(_olds), plain(_news)
         return UpdateResult(self._made(change(self.table, old, new), old, new))
 
@@ -81,6 +86,7 @@ class ServiceProvider(ResourceProvider):
         return ReadResult("", {}) if live is None else ReadResult(id_, live)
 
     def delete(self, _id: str, _props: Values) -> None:
+        """Removes the resource."""
         _guarded(self.remove, plain(_props))
 
     def _made(self, happening: Change, old: Values, inputs: Values) -> Values:
@@ -89,7 +95,12 @@ class ServiceProvider(ResourceProvider):
         return {**inputs, **(kept if results is None else results)}
 
 
-def run(operation: operations.Operation, inputs: Values, request: Mapping[str, Any]) -> Values:
+def run(
+    operation: operations.Operation,
+    inputs: Values,
+    request: Mapping[str, Any],
+    variables: Mapping[str, str] = MappingProxyType({}),
+) -> Values:
     """Runs an operation for a resource, with its status in the resource's column."""
     return operations.run(
         operation,
@@ -97,6 +108,7 @@ def run(operation: operations.Operation, inputs: Values, request: Mapping[str, A
         backend=inputs["backend"],
         environment=inputs.get("environment", ""),
         progress=StatusColumn(inputs["urn"]),
+        variables=variables,
     )
 
 

@@ -25,6 +25,7 @@ class SnapshotWarmupProvider(ServiceProvider):
     results = ("state", "cold", "restored", "speedup", "restores", "containers_started")
 
     def apply(self, effect: Effect, inputs: Values) -> Values | None:
+        """Starts containers until the snapshot is proved."""
         if effect is Effect.RECORD:
             return None
         request = {

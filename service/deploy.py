@@ -1,4 +1,4 @@
-"""Operation: deploys one version of a service, or adopts it if it is live already.
+"""Operation: deploys the version that COLDSNAP_SPEC describes, or adopts it if it is live already.
 
 A deploy that was cut off before its answer has left an app behind that Pulumi knows nothing of: the next one finds it
 by its owner and its version, and goes on from there.
@@ -6,11 +6,12 @@ by its owner and its version, and goes on from there.
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import modal
+from engines.names import SERVICE, WEB
 
+from engines.app import app
 from service import live
 from service.autoscale import override
 from service.process import serve
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 def deploy(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """The live version: app id, version, url, when it was deployed."""
-    deployment = Deployment.model_validate(request["deployment"])
+    deployment = Deployment.from_environment()
     definition = deployment.definition
     found = live.find(definition.app_name)
     live.refuse_strangers(found, definition.app_name, deployment.owner)
@@ -31,7 +32,7 @@ def deploy(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
         override(definition.app_name, deployment.scaling)
     else:
         progress.status("deploying")
-        _publish(deployment, request["rollout"])
+        app.deploy(tag=definition.digest, strategy=request["rollout"])
         found = live.find(definition.app_name)
     assert found is not None
     return {**found.outputs(), "url": url(definition.app_name)}
@@ -39,16 +40,7 @@ def deploy(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
 
 def url(app_name: str) -> str:
     """Where the service's HTTP API answers."""
-    from engines.app import SERVICE, WEB
-
     return str(getattr(modal.Cls.from_name(app_name, SERVICE)(), WEB).get_web_url())
-
-
-def _publish(deployment: Deployment, rollout: str) -> None:
-    os.environ |= deployment.environment()
-    from engines.app import app  # reads the variables above, and describes this one service
-
-    app.deploy(tag=deployment.definition.digest, strategy=rollout)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from subprocess import PIPE, Popen
 from tempfile import TemporaryFile
+from types import MappingProxyType
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 from service.backend import environment_of
@@ -25,18 +27,28 @@ _LINES_OF_NOISE = 15
 
 
 def run(
-    operation: Operation, request: Mapping[str, Any], *, backend: str, environment: str, progress: Progress
+    operation: Operation,
+    request: Mapping[str, Any],
+    *,
+    backend: str,
+    environment: str,
+    progress: Progress,
+    variables: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
-    """The operation's result; Failure if there is none. Ends the process if this one is interrupted."""
-    variables = os.environ | environment_of(backend, environment, progress) | {"PYTHONPATH": _python_path()}
+    """The operation's result; Failure if there is none. `variables` come on top of the backend's own."""
+    reach = environment_of(backend, environment, progress)
+    told = {**os.environ, **reach, **variables, "PYTHONPATH": _python_path()}
     command = [sys.executable, "-m", f"service.{operation}"]
-    with TemporaryFile() as noise, Popen(command, stdin=PIPE, stdout=PIPE, stderr=noise, env=variables) as process:
+    with TemporaryFile() as noise, Popen(command, stdin=PIPE, stdout=PIPE, stderr=noise, env=told) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         try:
-            process.stdin.write(json.dumps(request).encode() + b"\n")
-            process.stdin.flush()  # and stays open: its end tells the operation that nobody waits any more
-            return _result(process.stdout, progress) or _died(operation, process.wait(), noise)
+            with suppress(BrokenPipeError):  # it died at its start, of which its last words tell more
+                process.stdin.write(json.dumps(request).encode() + b"\n")
+                process.stdin.flush()  # and stays open: its end tells the operation that nobody waits any more
+            if (result := _result(process.stdout, progress)) is not None:
+                return result
+            raise _died(operation, process.wait(), noise)
         finally:
             process.kill()
 
@@ -55,10 +67,10 @@ def _result(lines: IO[bytes], progress: Progress) -> dict[str, Any] | None:
     return None
 
 
-def _died(operation: str, code: int, noise: IO[bytes]) -> dict[str, Any]:
+def _died(operation: str, code: int, noise: IO[bytes]) -> Failure:
     noise.seek(0)
     last = noise.read().decode(errors="replace").splitlines()[-_LINES_OF_NOISE:]
-    raise Failure("\n".join([f"python -m service.{operation} ended with exit code {code} before its result.", *last]))
+    return Failure("\n".join([f"python -m service.{operation} ended with exit code {code} before its result.", *last]))
 
 
 def _python_path() -> str:

@@ -97,8 +97,8 @@ class Starter:
     def _gives_up(self, reason: str) -> Failure:
         lines = [
             f"{self.app_name}: the snapshot is not proved: {reason} ({self.proof.so_far()}).",
-            ("The deployment serves on. `pulumi up` tries the warm-up again, and only that; to give it more room, raise "
-            "warmup.max_starts or warmup.timeout."),
+            "The deployment serves on. `pulumi up` tries the warm-up again, and nothing else.",
+            "To give it more room, raise warmup.max_starts or warmup.timeout.",
             "The last lines of the containers' log:",
             *(f"  {line}" for line in self._log()),
         ]

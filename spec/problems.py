@@ -85,24 +85,29 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
 
 
 def _words(detail: ErrorDetails, owner: type[BaseModel]) -> str:
-    got, context = detail["input"], detail.get("ctx", {})
+    got, key, context = _quoted(detail["input"]), str(next(reversed(detail["loc"]), "")), detail.get("ctx", {})
     match detail["type"]:
         case "extra_forbidden":
-            return f"unknown key. {hint(str(detail['loc'][-1]), tuple(owner.model_fields))}"
+            words = f"unknown key. {hint(key, tuple(owner.model_fields))}"
         case "missing":
-            return f"is needed. {_description(owner, str(detail['loc'][-1]))}".rstrip()
+            words = f"is needed. {_description(owner, key)}"
         case "literal_error":
-            known = tuple(word.strip("'") for word in str(context["expected"]).replace(" or ", ", ").split(", "))
-            return f"{_quoted(got)} is not known. {hint(str(got), known)}"
+            words = f"{got} is not known. {hint(str(detail['input']), _listed(context['expected']))}"
         case "value_error":
-            return str(context["error"])
+            words = str(context["error"])
         case "string_pattern_mismatch":
-            return f"{_quoted(got)} does not fit. {_description(owner, str(detail['loc'][-1]))}".rstrip()
-        case "string_type" if isinstance(got, int | float):
-            return f"should be text, got {_quoted(got)}. Put it in quotes."
-        case kind if wanted := _WANTED.get(kind.removesuffix("_type").removesuffix("_parsing")):
-            return f"should be {wanted}, got {_quoted(got)}."
-    return f"{detail['msg'].removeprefix('Input ')}, got {_quoted(got)}."
+            words = f"{got} does not fit. {_description(owner, key)}"
+        case "string_type" if isinstance(detail["input"], int | float):
+            words = f"should be text, got {got}. Put it in quotes."
+        case kind:
+            wanted = _WANTED.get(kind.removesuffix("_type").removesuffix("_parsing"))
+            words = f"{f'should be {wanted}' if wanted else detail['msg'].removeprefix('Input ')}, got {got}."
+    return words.rstrip()
+
+
+def _listed(expected: str) -> tuple[str, ...]:
+    """The words of pydantic's `'a', 'b' or 'c'`."""
+    return tuple(word.strip("'") for word in expected.replace(" or ", ", ").split(", "))
 
 
 def _description(owner: type[BaseModel], key: str) -> str:

@@ -46,7 +46,7 @@ class Image(Frozen):
     python: str = "3.11"
     apt: tuple[str, ...] = ()
     pip: tuple[str, ...] = ()
-    env: dict[str, str] = {}
+    env: dict[str, str] = Field(default_factory=dict)
     run: tuple[str, ...] = ()
 
 
