@@ -59,7 +59,7 @@ class Disk:
         part.rename(self._image)
 
 
-_NO_LOOP = "containers need a loop device (/dev/loop-control) and the right to mount; `coldsnap doctor` says more"
+_NO_LOOP = "Containers need a loop device and the right to mount it."
 
 
 async def _run(*command: str, remedy: str) -> None:
@@ -71,4 +71,5 @@ async def _run(*command: str, remedy: str) -> None:
         raise DiskError(f"{command[0]} is not installed: {remedy}") from error
     output, _ = await process.communicate()
     if process.returncode:
-        raise DiskError(f"{' '.join(command)} failed ({process.returncode}): {output.decode().strip()}. {remedy}")
+        words = " ".join(output.decode(errors="replace").split())
+        raise DiskError(f"{' '.join(command)} failed ({process.returncode}): {words} {remedy}")

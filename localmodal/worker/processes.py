@@ -13,6 +13,11 @@ def processes_with_argument(argument: str) -> list[int]:
     return [pid for pid in _all() if argument.encode() in _read(Path(f"/proc/{pid}/cmdline")).split(b"\0")]
 
 
+def processes_with_environment(name: str, value: str) -> list[int]:
+    """Those that were started with an environment variable of that value, as far as we may look."""
+    return [pid for pid in _all() if f"{name}={value}".encode() in _read(Path(f"/proc/{pid}/environ")).split(b"\0")]
+
+
 def descendants(pid: int) -> list[int]:
     """Children, their children, and so on; the parents first."""
     found: list[int] = []

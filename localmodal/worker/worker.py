@@ -1,23 +1,49 @@
-"""Starts tasks in containers: cold, or from a memory snapshot where one is at hand; takes the snapshots."""
+"""Starts tasks in containers: cold, or from a memory snapshot where one is at hand; takes the snapshots.
+
+A task with snapshots, in order:
+1. no snapshot of its key: a cold start, with MODAL_ENABLE_SNAP_RESTORE
+2. the client's entrypoint loads, calls ContainerCheckpoint and closes its connections
+3. the worker dumps the container, which runs on, and adds the dump to the library
+4. it writes restore-state.json, for which the entrypoint has been waiting, and the task goes on
+5. the next start of that key: restore-state.json first, then a copy from the dump, which goes on at 4
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+import asyncio
+import json
+import logging
+import signal
+import time
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from localmodal.worker.container import Bind, Exit, Output
+from localmodal.worker.capabilities import capabilities_of_this_machine, find_tools
+from localmodal.worker.container import Bind, Launch
+from localmodal.worker.network import NetworkPool
+from localmodal.worker.process import ProcessRuntime
+from localmodal.worker.runc import RuncRuntime
+from localmodal.worker.snapshot_key import snapshot_key
+from localmodal.worker.snapshots.protocol import SnapshotError
 
 if TYPE_CHECKING:
-    import signal
     import socket
+    from collections.abc import Awaitable, Callable, Mapping
+    from pathlib import Path
 
     from modal_proto import api_pb2
 
     from localmodal.home import Home
-    from localmodal.worker.container import Capabilities
+    from localmodal.worker.container import Capabilities, Container, Exit, Output
     from localmodal.worker.network import ServeHttp
+    from localmodal.worker.snapshots.library import SnapshotLibrary
+    from localmodal.worker.snapshots.protocol import Snapshot, Snapshotter
+
+log = logging.getLogger(__name__)
+
+_RUN_FOLDER = "/run/coldsnap"
+"""Where a container sees its folder below `home.run`: the same in all, since a restored copy goes on using the name."""
+_ENTRYPOINT = ("-m", "modal._container_entrypoint")
 
 
 @dataclass(frozen=True)
@@ -26,7 +52,7 @@ class TaskLaunch:
 
     task_id: str
     arguments: api_pb2.ContainerArguments
-    """Complete, `checkpoint_id` too where the function wants a snapshot. Its resources become the container's limits."""
+    """Complete, `checkpoint_id` too where the function wants a snapshot. Its resources become the limits."""
     layers: tuple[Path, ...]
     """The lowest first: the image's, the client's, the function's mounts."""
     python: str
@@ -46,56 +72,109 @@ class TaskLaunch:
 class RunningTask:
     """A task's container, from its start to its end."""
 
-    task_id: str
-    restored: bool
-    """True: the container is a copy of `snapshot`; False: a cold start."""
-    snapshot: str | None
-    """The name of the snapshot that it was restored from."""
-    snapshotting: bool
-    """A cold start that will ask for a checkpoint."""
+    def __init__(self, launch: TaskLaunch, container: Container, snapshot: Snapshot | None, key: str | None) -> None:
+        self.task_id = launch.task_id
+        self.restored = container.restored
+        """True: the container is a copy of `snapshot`; False: a cold start."""
+        self.snapshot = snapshot.name if snapshot else None
+        """The name of the snapshot that it was restored from."""
+        self.snapshotting = key is not None and not container.restored
+        """A cold start that will ask for a checkpoint."""
+        self.launch = launch
+        self.container = container
+        self.key = key
 
     async def wait(self) -> Exit:
         """Returns when the container has ended and nothing of it is left; may be called by many."""
-        raise NotImplementedError
+        return await self.container.wait()
 
     async def stop(self, grace: float) -> Exit:
-        """Asks the container to end (SIGTERM for a server, else SIGINT, which the client's entrypoint expects), then kills it."""
-        raise NotImplementedError
+        """Asks the container to end (SIGTERM for a server, else SIGINT, as the entrypoint expects), later kills it."""
+        is_server = self.launch.arguments.function_def.is_server
+        await self.container.signal(signal.SIGTERM if is_server else signal.SIGINT)
+        try:
+            async with asyncio.timeout(grace):
+                return await self.container.wait()
+        except TimeoutError:
+            await self.container.kill()
+            return await self.container.wait()
 
     async def signal(self, number: signal.Signals) -> None:
         """Sends a signal to the container's first process."""
-        raise NotImplementedError
+        await self.container.signal(number)
 
     async def kill(self) -> None:
         """Ends every process of the container and waits until nothing of it is left."""
-        raise NotImplementedError
+        await self.container.kill()
 
     async def connect(self, port: int) -> socket.socket:
         """A connection to 127.0.0.1:port inside the container; ConnectionRefusedError if nothing listens."""
-        raise NotImplementedError
+        return await self.container.connect(port)
 
 
 class Worker:
     """Runs tasks on this machine."""
 
-    capabilities: Capabilities
+    def __init__(
+        self,
+        home: Home,
+        runtime: RuncRuntime | ProcessRuntime,
+        snapshotter: Snapshotter | None = None,
+        library: SnapshotLibrary | None = None,
+    ) -> None:
+        self.runtime = runtime
+        self.snapshots = library
+        self._home = home
+        self._snapshotter = snapshotter
+        self._tasks: dict[str, RunningTask] = {}
+        self._being_taken: set[str] = set()
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this machine can do, and what is missing for more."""
+        return self.runtime.capabilities
 
     @classmethod
     async def open(cls, home: Home, http_port: int, serve_http: ServeHttp) -> Worker:
         """Looks at what this machine can do, sweeps what an earlier daemon left, and gets ready to start tasks."""
-        raise NotImplementedError
+        tools = await find_tools(home)
+        capabilities = await capabilities_of_this_machine(home, tools)
+        if not capabilities.containers:
+            processes = ProcessRuntime(home, capabilities)
+            await processes.open()
+            return cls(home, processes)
+        runtime = RuncRuntime(home, NetworkPool(http_port, serve_http), capabilities, tools.path)
+        await runtime.open()
+        return cls(home, runtime)
 
     async def start(self, launch: TaskLaunch) -> RunningTask:
-        """Starts a task from its snapshot if there is a good one, else cold. ContainerError if neither can be started."""
-        raise NotImplementedError
+        """Starts a task from its snapshot if there is a good one, else cold. ContainerError if neither can start."""
+        key = snapshot_key(launch) if self.snapshots and launch.snapshots else None
+        task = await self._restore(launch, key) if key else None
+        task = task or await self._start_cold(launch, key)
+        self._tasks[launch.task_id] = task
+        self._background(self._forget_at_the_end(task))
+        return task
 
     async def checkpoint(self, task_id: str) -> None:
         """Serves ContainerCheckpoint, in the background: waits for `api_closed`, takes the snapshot, lets the task go on.
 
         Never raises: without a snapshot the task goes on all the same, and the reason is in the daemon's log.
         """
-        raise NotImplementedError
+        task = self._tasks[task_id]
+        await task.launch.api_closed()
+        if task.key and task.key not in self._being_taken:
+            self._being_taken.add(task.key)
+            await self._take_snapshot(task, task.key)
+            self._being_taken.discard(task.key)
+        self._let_go_on(task.launch)
+
+    def mark_bad(self, snapshot: str, reason: str) -> None:
+        """A copy of that snapshot ended before it asked for work: no other is made of it."""
+        assert self.snapshots, "a task was restored, so there are snapshots"
+        self.snapshots.mark_bad(snapshot, reason)
 
     async def close(self) -> None:
         """Ends every task and takes down what was set up ahead of time; mounts of the disk too."""
-        raise NotImplementedError
+        await asyncio.gather(*(task.kill() for task in self._tasks.values()))
+        await self.runtime.close()

@@ -1,0 +1,141 @@
+"""Containers without containers, for a machine that lets us make none: a tree of plain processes each.
+
+What differs: no isolation, no limits, no snapshots. The image is a virtual environment. Of the layers (the client, the
+function's mounts) a program sees what PYTHONPATH names, and in its working folder what they have there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from localmodal.worker import supervisor
+from localmodal.worker.container import Capabilities, ContainerError, Exit, Launch
+from localmodal.worker.pipes import OutputPipes
+from localmodal.worker.processes import kill_tree, processes_with_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from localmodal.home import Home
+
+_MARK = "COLDSNAP_WORKER"
+"""Environment variable by which a later daemon knows what belonged to an earlier one."""
+
+
+class ProcessContainer:
+    """A tree of processes below a supervisor; see the protocol `Container`."""
+
+    restored = False
+
+    def __init__(self, id_: str, supervising: asyncio.subprocess.Process, pipes: OutputPipes, folder: Path) -> None:
+        self.id = id_
+        self._supervising = supervising
+        self._pipes = pipes
+        self._folder = folder
+        self._end = asyncio.create_task(self._clean_up_at_the_end())
+
+    async def wait(self) -> Exit:
+        """Returns when all processes have ended."""
+        return await asyncio.shield(self._end)
+
+    async def signal(self, number: signal.Signals) -> None:
+        """Sends a signal to the program."""
+        assert self._supervising.stdin, "it was started with a pipe"
+        if not self._supervising.stdin.is_closing():
+            self._supervising.stdin.write(bytes([number]))
+
+    async def kill(self) -> None:
+        """Ends every process."""
+        assert self._supervising.stdin, "it was started with a pipe"
+        self._supervising.stdin.close()
+        await self.wait()
+
+    async def connect(self, port: int) -> socket.socket:
+        """A connection to 127.0.0.1:port of the machine, since the container has no network of its own."""
+        connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        connection.settimeout(0)
+        try:
+            await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", port))
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    async def _clean_up_at_the_end(self) -> Exit:
+        code = await self._supervising.wait()
+        await self._pipes.drained()
+        await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+        return Exit(code if code >= 0 else 128 - code)
+
+
+class ProcessRuntime:
+    """See the protocol `Runtime`."""
+
+    def __init__(self, home: Home, capabilities: Capabilities) -> None:
+        self.capabilities = capabilities
+        self._mark = str(home.root)
+        self._folders = home.root / "processes"
+
+    async def open(self) -> None:
+        """Gets ready."""
+        await self.sweep()
+
+    async def close(self) -> None:
+        """Ends what still runs."""
+        await self.sweep()
+
+    async def run(self, launch: Launch) -> ProcessContainer:
+        """Starts the program under a supervisor, in a folder of its own."""
+        _refuse_binds(launch)
+        folder = self._folders / launch.id
+        folder.mkdir(parents=True)
+        _link(folder, launch.cwd, launch.layers)
+        pipes = OutputPipes(launch.output)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-I", "-S", supervisor.__file__, *launch.args),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=pipes.stdout,
+                stderr=pipes.stderr,
+                env={**launch.env, "PYTHONPATH": _python_path(launch), _MARK: self._mark},
+                cwd=folder,
+                start_new_session=True,
+            )
+        finally:
+            pipes.close_ours()
+        return ProcessContainer(launch.id, process, pipes, folder)
+
+    async def sweep(self) -> None:
+        """Ends what an earlier daemon left behind: supervisors end with their daemon, unless they were killed too."""
+        for pid in processes_with_environment(_MARK, self._mark):
+            kill_tree(pid)
+        shutil.rmtree(self._folders, ignore_errors=True)
+
+
+def _refuse_binds(launch: Launch) -> None:
+    if launch.binds:
+        where = ", ".join(bind.destination for bind in launch.binds)
+        raise ContainerError(f"{where} cannot be mounted: this machine runs containers as plain processes (see doctor)")
+
+
+def _link(folder: Path, cwd: str, layers: Sequence[Path]) -> None:
+    """Fills the working folder with links to what the layers have at `cwd`: a program's writes must not end up there."""
+    for layer in layers:
+        source = layer / cwd.lstrip("/")
+        for entry in source.iterdir() if source.is_dir() else ():
+            (folder / entry.name).unlink(missing_ok=True)
+            (folder / entry.name).symlink_to(entry)
+
+
+def _python_path(launch: Launch) -> str:
+    """Each entry of PYTHONPATH wherever a layer has it, the uppermost first."""
+    entries = filter(None, launch.env.get("PYTHONPATH", "").split(os.pathsep))
+    found = [layer / entry.lstrip("/") for entry in entries for layer in reversed(launch.layers)]
+    return os.pathsep.join(str(path) for path in found if path.is_dir())

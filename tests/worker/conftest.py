@@ -1,0 +1,136 @@
+"""Real containers in a home of their own; nothing is mocked. Tests of `runc` are skipped, with the reason, where the machine cannot."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from localmodal.home import Home
+from localmodal.worker.capabilities import Tools, capabilities_of_this_machine, find_tools
+from localmodal.worker.container import Capabilities, Container, Exit, Launch
+from localmodal.worker.network import NetworkPool
+from localmodal.worker.process import ProcessRuntime
+from localmodal.worker.runc import RuncRuntime
+
+HTTP_PORT = 18181
+
+
+@dataclass
+class Listeners:
+    """Stands where the daemon's HTTP server does: takes the listening sockets made inside containers' networks."""
+
+    sockets: list = field(default_factory=list)
+
+    async def serve(self, listener) -> Callable[[], Awaitable[None]]:
+        server = await asyncio.start_server(self._answer, sock=listener)
+
+        async def stop() -> None:
+            server.close()
+
+        return stop
+
+    @staticmethod
+    async def _answer(reader, writer) -> None:
+        await reader.readline()
+        writer.write(b"HTTP/1.0 200 OK\r\n\r\nblob")
+        writer.close()
+
+
+@dataclass
+class Ended:
+    """A container that has run to its end."""
+
+    exit: Exit
+    out: str
+    err: str
+
+
+@dataclass
+class Bench:
+    """A runtime and a short way to run something in it."""
+
+    runtime: RuncRuntime | ProcessRuntime
+    home: Home
+    count: int = 0
+
+    def launch(self, *args: str, **more) -> Launch:
+        self.count += 1
+        env = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", **more.pop("env", {})}
+        values = {"cwd": "/", "layers": (), "output": lambda *_: None, **more}
+        return Launch(id=f"ta-{self.count}", args=args, env=env, **values)
+
+    async def start(self, *args: str, **more) -> Container:
+        return await self.runtime.run(self.launch(*args, **more))
+
+    async def run(self, *args: str, **more) -> Ended:
+        wrote = {1: b"", 2: b""}
+
+        def output(descriptor: int, chunk: bytes) -> None:
+            wrote[descriptor] += chunk
+
+        end = await (await self.start(*args, output=output, **more)).wait()
+        return Ended(end, wrote[1].decode(), wrote[2].decode())
+
+    async def shell(self, script: str, **more) -> Ended:
+        return await self.run("/bin/sh", "-c", script, **more)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    home = Home(tmp_path / "coldsnap/local")
+    home.run.mkdir(parents=True)
+    return home
+
+
+@pytest.fixture
+async def tools(home: Home) -> Tools:
+    return await find_tools(home)
+
+
+@pytest.fixture
+async def capabilities(home: Home, tools: Tools) -> Capabilities:
+    return await capabilities_of_this_machine(home, tools)
+
+
+@pytest.fixture
+def needs_containers(capabilities: Capabilities) -> None:
+    if not capabilities.containers:
+        pytest.skip("this machine runs no containers: " + ", ".join(missing.what for missing in capabilities.missing))
+
+
+@pytest.fixture
+async def runc(home: Home, tools: Tools, capabilities: Capabilities, needs_containers) -> AsyncIterator[Bench]:
+    runtime = RuncRuntime(home, NetworkPool(HTTP_PORT, Listeners().serve), capabilities, tools.path)
+    await runtime.open()
+    yield Bench(runtime, home)
+    await runtime.close()
+
+
+@pytest.fixture
+async def process(home: Home) -> AsyncIterator[Bench]:
+    runtime = ProcessRuntime(home, Capabilities(containers=False, snapshots=False))
+    await runtime.open()
+    yield Bench(runtime, home)
+    await runtime.close()
+
+
+@pytest.fixture(params=["runc", "process"])
+def bench(request: pytest.FixtureRequest) -> Bench:
+    """Either runtime: what holds for both."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def layer(bench: Bench) -> Callable[[str], Path]:
+    """Makes empty layers where layers lie."""
+
+    def make(name: str) -> Path:
+        folder = bench.home.disk / "layers" / name
+        folder.mkdir(parents=True)
+        return folder
+
+    return make
