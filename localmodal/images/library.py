@@ -1,0 +1,221 @@
+"""All images: what each was made from, which are being built, and what a container needs of one.
+
+An image's id is the digest of all that it depends on, so the same lines on the same base are the same image. It exists
+from the moment when its row says that it is built; before, and after a daemon died half-way, there is only a log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import platform
+import secrets
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from grpclib import GRPCError
+from modal_proto import api_pb2
+
+from localmodal.ids import id_from_digest, new_id
+from localmodal.images.bases import series_of_mount
+from localmodal.images.build import Build, Built, Inputs
+from localmodal.images.config import ImageError
+from localmodal.images.context import Context
+from localmodal.images.records import ImageRecords
+from localmodal.images.tools import client_image, tool_image
+from localmodal.worker.container import Bind, ContainerError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from localmodal.images.config import ImageConfig
+    from localmodal.images.layers import Layers
+    from localmodal.images.records import ImageRecord
+    from localmodal.logs import Entry, Logs
+    from localmodal.mounts import Mounts
+    from localmodal.secrets import Secrets
+    from localmodal.store import Store
+    from localmodal.volumes import Volumes
+
+log = logging.getLogger(__name__)
+
+BUILDER = "2025.06"
+"""The builder version whose pins the client's own packages follow; it knows every Python that the client supports."""
+_FORMAT = "1"
+"""Goes up when the same lines would leave other files than they did."""
+
+
+class Images:
+    """All images of this control plane."""
+
+    def __init__(
+        self, store: Store, layers: Layers, logs: Logs, mounts: Mounts, secrets_: Secrets, volumes: Volumes
+    ) -> None:
+        self._records = ImageRecords(store)
+        self._layers = layers
+        self._logs = logs
+        self._mounts = mounts
+        self._secrets = secrets_
+        self._volumes = volumes
+        self._builds: dict[str, asyncio.Task[None]] = {}
+
+    @property
+    def names(self) -> ImageRecords:
+        """Rows and tags."""
+        return self._records
+
+    def open(self) -> None:
+        """At the daemon's start: forgets what is half-made or gone, and removes layers that no image refers to."""
+        self._records.forget_unfinished()
+        for record in self._records.all():
+            if record.built and not self._layers.complete(record.built.layers):
+                self._records.forget(record.id)
+        kept = [record.built.layers for record in self._records.needed() if record.built]
+        self._layers.sweep({name for names in kept for name in names})
+
+    async def close(self) -> None:
+        """Stops every build; the next daemon begins it anew."""
+        for build in self._builds.values():
+            build.cancel()
+        await asyncio.gather(*self._builds.values(), return_exceptions=True)
+
+    def get_or_create(self, request: api_pb2.ImageGetOrCreateRequest) -> ImageRecord:
+        """The image of that definition, whose build begins now unless it is built or being built."""
+        recipe = self._recipe(request.image)
+        if not (request.force_build or request.ignore_cache) and (known := self._records.of_recipe(recipe)):
+            if known.built or known.id in self._builds:
+                return known
+        return self._begin(request, recipe)
+
+    def _begin(self, request: api_pb2.ImageGetOrCreateRequest, recipe: str) -> ImageRecord:
+        image_id = _image_id(recipe)
+        if self._records.taken(image_id):
+            image_id = _image_id(recipe + secrets.token_hex(8))
+        record = self._records.begin(image_id, recipe, request, new_id("ta"))
+        task = asyncio.create_task(self._build(record, request.image), name=f"build {image_id}")
+        self._builds[image_id] = task
+        task.add_done_callback(lambda _: self._builds.pop(image_id, None))
+        return record
+
+    def _recipe(self, image: api_pb2.Image) -> str:
+        """Digest of all that the image depends on. A nameless secret counts by its values, a named one by its name."""
+        definition = type(image)()
+        definition.CopyFrom(image)
+        definition.runtime_debug = False
+        definition.secret_ids[:] = [self._secrets.identity(secret_id) for secret_id in image.secret_ids]
+        depends_on = [_FORMAT, self._layers.kind, *_machine()]
+        return hashlib.sha256(repr(depends_on).encode() + definition.SerializeToString(deterministic=True)).hexdigest()
+
+    async def _build(self, record: ImageRecord, image: api_pb2.Image) -> None:
+        task_log = self._logs.open(record.task_id, lambda: ("", ""))
+        try:
+            with tempfile.TemporaryDirectory(prefix="coldsnap-context-") as folder:
+                inputs = await self._inputs(image, Path(folder))
+                built = await Build(record.id, inputs, self._layers, task_log).run(image)
+            self._records.finish(record.id, built)
+        except (ImageError, ContainerError, OSError) as error:
+            self._records.fail(record.id, str(error))
+        except GRPCError as error:
+            self._records.fail(record.id, str(error.message))
+        except asyncio.CancelledError:
+            self._records.fail(record.id, "the control plane was stopped while it built the image; ask for it again")
+            raise
+        except Exception as error:
+            log.exception("Building %s", record.id)
+            self._records.fail(record.id, f"the local builder failed: {error!r}; its log says more")
+        finally:
+            task_log.close()
+            self._logs.written.beat()
+
+    async def _inputs(self, image: api_pb2.Image, folder: Path) -> Inputs:
+        _refuse_unserved(image)
+        base_id = image.base_images[0].image_id if image.base_images else ""
+        return Inputs(
+            base=self._built(base_id) if base_id else None,
+            context=await self._context(image, folder),
+            secrets=self._secrets.environment(image.secret_ids),
+            volumes=tuple(
+                Bind(self._volumes.path(mount.volume_id), mount.mount_path, mount.read_only)
+                for mount in image.volume_mounts
+            ),
+            build_args=dict(image.build_args),
+        )
+
+    async def _context(self, image: api_pb2.Image, folder: Path) -> Context:
+        for file in image.context_files:
+            path = folder / file.filename.lstrip("/")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(file.data)
+        folders, python = [folder], None
+        if mount_id := image.context_mount_id:
+            python = series_of_mount(self._mounts.name(mount_id))
+            folders.append(await self._mounts.layer(mount_id))
+        return Context(tuple(folders), self._tool, python)
+
+    def _built(self, image_id: str) -> Built:
+        if (built := self._records.get(image_id).built) is None:
+            raise ImageError(f"image {image_id} is not built")
+        return built
+
+    async def follow(self, image_id: str, offset: int) -> AsyncIterator[tuple[int, Entry]]:
+        """What a build writes from a byte offset on, each piece with the offset behind it; ends with the build."""
+        while True:
+            building = image_id in self._builds
+            for offset, entry in self._logs.read(self._records.get(image_id).task_id, offset):  # noqa: B020, PLR1704
+                yield offset, entry
+            if not building:
+                return
+            await self._logs.written.wait()
+
+    async def wait(self, image_id: str) -> ImageRecord:
+        """Returns when nobody builds the image any more."""
+        if task := self._builds.get(image_id):
+            await asyncio.wait([task])
+        return self._records.get(image_id)
+
+    async def layers(self, image_id: str) -> tuple[Path, ...]:
+        """The folders that a container of the image is started from, the lowest first."""
+        return self._layers.stack(self._built(image_id).layers)
+
+    def config(self, image_id: str) -> ImageConfig:
+        """What a container of the image must know, in paths as it sees them."""
+        built = self._built(image_id)
+        return self._layers.seen(built.config, built.layers)
+
+    async def client_layer(self, python_series: str) -> Path:
+        """The layer with the client and its dependencies for a series of Python; made at the first call."""
+        return await self._own(client_image(python_series, BUILDER))
+
+    async def _tool(self, reference: str) -> Path:
+        image, folder = tool_image(reference)
+        return await self._own(image) / folder
+
+    async def _own(self, image: api_pb2.Image) -> Path:
+        request = api_pb2.ImageGetOrCreateRequest(image=image, builder_version=BUILDER)
+        record = await self.wait(self.get_or_create(request).id)
+        if record.built is None:
+            raise ImageError(f"an image that the control plane itself needs cannot be built: {record.error}")
+        return self._layers.stack(record.built.layers)[-1]
+
+
+def _image_id(recipe: str) -> str:
+    return id_from_digest("im", hashlib.sha256(recipe.encode()).digest())
+
+
+def _machine() -> tuple[str, ...]:
+    """What tells one machine's layers from another's: they hold programs for its processor and its distribution."""
+    release = platform.freedesktop_os_release()
+    return platform.machine(), release.get("ID", ""), release.get("VERSION_ID", "")
+
+
+def _refuse_unserved(image: api_pb2.Image) -> None:
+    if image.HasField("build_function"):
+        raise ImageError("Image.run_function is not served by the local builder: use run_commands, or do it at run time")
+    if image.gpu_config.gpu_type:
+        raise ImageError(
+            f"the layer asks for a {image.gpu_config.gpu_type} while it is built: the local builder gives no GPU to a"
+            " build. Leave out `gpu=` of this layer; functions keep theirs."
+        )

@@ -1,0 +1,182 @@
+"""Rows of images and of the names under which they are published."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from localmodal.api.group import not_found
+from localmodal.ids import new_id
+from localmodal.images.build import Built
+from localmodal.images.config import ImageConfig
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from modal_proto import api_pb2
+
+    from localmodal.store import Store
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """One image, whatever became of it."""
+
+    id: str
+    base_id: str
+    builder_version: str
+    app_id: str
+    task_id: str
+    """Under which the output of its build is found."""
+    started_at: float
+    finished_at: float | None
+    """Unix seconds; None: it is being built."""
+    error: str | None
+    built: Built | None
+    deleted: bool
+
+
+@dataclass(frozen=True)
+class Tag:
+    """One publication of an image under a name."""
+
+    tag: str
+    image_id: str
+    revision_id: str
+    published_at: float
+    first_published_at: float
+
+
+class ImageRecords:
+    """All rows of images."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def begin(self, image_id: str, recipe: str, request: api_pb2.ImageGetOrCreateRequest, task_id: str) -> ImageRecord:
+        """A build begins; of an image that was begun before it begins anew."""
+        base_id = request.image.base_images[0].image_id if request.image.base_images else ""
+        with self._store.transaction() as db:
+            db.execute("DELETE FROM images WHERE id = ?", (image_id,))
+            db.execute(
+                "INSERT INTO images (id, recipe, definition, base_id, builder_version, app_id, task_id, started_at)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    *(image_id, recipe, request.image.SerializeToString(), base_id, request.builder_version),
+                    *(request.app_id, task_id, time.time()),
+                ),
+            )
+            if not request.ignore_cache:
+                db.execute("INSERT OR REPLACE INTO image_recipes VALUES (?, ?)", (recipe, image_id))
+        return self.get(image_id)
+
+    def finish(self, image_id: str, built: Built) -> None:
+        """From now on the image exists."""
+        self._store.write(
+            "UPDATE images SET finished_at = ?, layers = ?, config = ?, size_bytes = ? WHERE id = ?",
+            *(time.time(), json.dumps(built.layers), built.config.dump(), built.size_bytes, image_id),
+        )
+
+    def fail(self, image_id: str, error: str) -> None:
+        """Its build failed; the next request for it begins anew."""
+        self._store.write("UPDATE images SET finished_at = ?, error = ? WHERE id = ?", time.time(), error, image_id)
+
+    def get(self, image_id: str) -> ImageRecord:
+        """The image of that id; NOT_FOUND if there is none."""
+        if (row := self._store.row("SELECT * FROM images WHERE id = ? AND NOT deleted", image_id)) is None:
+            raise not_found("Image", image_id)
+        return _record(row)
+
+    def taken(self, image_id: str) -> bool:
+        """An image of that id is built or being built, or was and its files may still be in use."""
+        return self._store.row("SELECT 1 FROM images WHERE id = ? AND error IS NULL", image_id) is not None
+
+    def of_recipe(self, recipe: str) -> ImageRecord | None:
+        """The image that a recipe leads to, if it was ever begun."""
+        row = self._store.row(
+            "SELECT images.* FROM images JOIN image_recipes ON image_id = id WHERE image_recipes.recipe = ? AND NOT deleted",
+            recipe,
+        )
+        return _record(row) if row else None
+
+    def all(self) -> list[ImageRecord]:
+        """Every image, deleted ones too."""
+        return [_record(row) for row in self._store.rows("SELECT * FROM images")]
+
+    def needed(self) -> list[ImageRecord]:
+        """Images that were not deleted, and the bases of such; rows of others go."""
+        self._store.write(
+            "DELETE FROM images WHERE deleted AND id NOT IN (WITH RECURSIVE needed (id) AS (SELECT base_id FROM images"
+            " WHERE NOT deleted UNION SELECT base_id FROM images JOIN needed USING (id)) SELECT id FROM needed)"
+        )
+        return self.all()
+
+    def chain(self, image_id: str) -> list[ImageRecord]:
+        """The images that it was built upon, the lowest first, and itself."""
+        record = self.get(image_id)
+        return [*self.chain(record.base_id), record] if record.base_id else [record]
+
+    def delete(self, image_id: str) -> None:
+        """Nobody can use it from now on; its files go at the next start, since containers may still run on them."""
+        self.get(image_id)
+        self._store.write("UPDATE images SET deleted = 1 WHERE id = ?", image_id)
+
+    def forget(self, image_id: str) -> None:
+        """Its files are gone: the next request for it builds it anew."""
+        self._store.write("DELETE FROM images WHERE id = ?", image_id)
+
+    def forget_unfinished(self) -> None:
+        """What an earlier daemon was building when it ended."""
+        self._store.write("DELETE FROM images WHERE finished_at IS NULL")
+
+    def publish(self, environment: str, tag: str, image_id: str) -> str:
+        """Gives the image a name; the id of this revision of it."""
+        self.get(image_id)
+        revision = new_id("ir")
+        self._store.write("INSERT INTO image_tags VALUES (?, ?, ?, ?, ?)", environment, tag, image_id, revision, time.time())
+        return revision
+
+    def tagged(self, environment: str, tag: str) -> str:
+        """The image that was last published under a name; NOT_FOUND if there is none."""
+        if not (revisions := self.revisions(environment, tag)):
+            raise not_found("Image", tag, f"Nothing is published under that name in environment '{environment}'.")
+        return revisions[0].image_id
+
+    def revisions(self, environment: str, tag: str) -> list[Tag]:
+        """Every publication under a name, the youngest first."""
+        return _tags(self._store.rows(f"{_TAGS} WHERE environment = ? AND tag = ? {_YOUNGEST}", environment, tag))
+
+    def tags(self, environment: str, prefix: str, image_id: str) -> list[Tag]:
+        """What each name stands for now, by name. An empty `image_id`: of any image."""
+        rows = self._store.rows(f"{_TAGS} WHERE environment = ? AND substr(tag, 1, ?) = ? {_YOUNGEST}",
+                                environment, len(prefix), prefix)  # fmt: skip
+        latest: dict[str, Tag] = {}
+        for tag in _tags(rows):
+            latest.setdefault(tag.tag, tag)
+        return sorted((tag for tag in latest.values() if image_id in {"", tag.image_id}), key=lambda tag: tag.tag)
+
+    def unpublish(self, environment: str, tag: str) -> None:
+        """Forgets a name and its history; NOT_FOUND if there is none."""
+        if not self._store.write("DELETE FROM image_tags WHERE environment = ? AND tag = ?", environment, tag):
+            raise not_found("Image", tag)
+
+
+_TAGS = (
+    "SELECT tag, image_id, revision_id, published_at,"
+    " min(published_at) OVER (PARTITION BY environment, tag) AS first_published_at FROM image_tags"
+)
+_YOUNGEST = "ORDER BY published_at DESC"
+
+
+def _tags(rows: list[sqlite3.Row]) -> list[Tag]:
+    return [Tag(**dict(row)) for row in rows]
+
+
+def _record(row: sqlite3.Row) -> ImageRecord:
+    built = None
+    if row["layers"]:
+        built = Built(tuple(json.loads(row["layers"])), ImageConfig.load(row["config"]), row["size_bytes"])
+    names = ("id", "base_id", "builder_version", "app_id", "task_id", "started_at", "finished_at", "error")
+    return ImageRecord(**{name: row[name] for name in names}, built=built, deleted=bool(row["deleted"]))

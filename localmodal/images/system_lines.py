@@ -1,0 +1,84 @@
+"""Commands of a recipe that change the system, on a machine where images are only environments.
+
+They need root, and the system is not the image's to change. Such a command is named and skipped if what it would bring is
+there already; else it fails and says what is missing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shlex
+from typing import TYPE_CHECKING
+
+from localmodal.images.layers import CommandError
+
+if TYPE_CHECKING:
+    from localmodal.images.layers import Command
+
+_SYSTEM_PROGRAMS = frozenset({
+    "apt", "apt-get", "apt-key", "add-apt-repository", "debconf-set-selections", "dpkg", "ldconfig", "groupadd", "useradd",
+})  # fmt: skip
+_SEPARATOR = re.compile(r"\s*(?:&&|;)\s*")
+
+
+async def without_system_commands(command: Command) -> tuple[str, ...] | None:
+    """What is left of a command's words; None if nothing is."""
+    *shell, line = command.args
+    parts = _SEPARATOR.split(line)
+    system = [part for part in parts if _changes_the_system(part)]
+    if not system:
+        return command.args
+    for part in system:
+        await _require(part, command)
+    left = " && ".join(part for part in parts if part not in system)
+    return (*shell, left) if left else None
+
+
+def _changes_the_system(part: str) -> bool:
+    return any(_program(piped) in _SYSTEM_PROGRAMS for piped in part.split("|"))
+
+
+def _program(text: str) -> str:
+    """The program that a simple command starts, without variables set for it and without its folder."""
+    words = (word for word in _words(text) if "=" not in word and word != "sudo")
+    return next(words, "").rpartition("/")[2]
+
+
+def _words(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError:
+        return text.split()
+
+
+async def _require(part: str, command: Command) -> None:
+    packages = _packages(part)
+    missing = [package for package in packages if not await _installed(package)]
+    if missing and not command.in_base:
+        raise CommandError(
+            f"{', '.join(missing)} must be installed on this machine first (apt-get install {' '.join(missing)}): without"
+            " containers an image cannot bring packages of the system"
+        )
+    why = f"not here, and not needed by everyone: {', '.join(missing)}" if missing else "what it brings is there"
+    command.output(2, f"skipped, since there are no containers ({why}): {part}\n".encode())
+
+
+def _packages(part: str) -> list[str]:
+    words = _words(part)
+    if "install" not in words:
+        return []
+    named = [word for word in words[words.index("install") + 1 :] if not word.startswith("-")]
+    return [name.partition("=")[0] for name in named]
+
+
+async def _installed(package: str) -> bool:
+    try:
+        process = await asyncio.create_subprocess_exec(
+            "dpkg-query", "-W", "-f=${db:Status-Status}", package,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+    except FileNotFoundError:
+        return False
+    output, _ = await process.communicate()
+    return output.strip() == b"installed"
