@@ -38,6 +38,10 @@ class Deployments:
                 self.heartbeat(app.id)
         self.scheduler.start()
 
+    def runs(self, function_id: str) -> bool:
+        """Whether calls of that function can be run."""
+        return self.functions.exists(function_id) and self.apps.get(self.functions.get(function_id).app_id).alive
+
     async def publish(self, request: api_pb2.AppPublishRequest) -> Version | None:
         """Publishes what was created; None if it is what is in production already."""
         app = self._alive(request.app_id)

@@ -203,6 +203,17 @@ class Functions:
         )
         return variant_id
 
+    def dependencies(self) -> set[str]:
+        """The ids of everything that a definition of any version refers to: mounts, secrets, volumes, images."""
+        rows = self.store.rows("SELECT data FROM definitions")
+        definitions = (api_pb2.FunctionData.FromString(row["data"]) for row in rows)
+        used: set[str] = set()
+        for function in (ranked.function for data in definitions for ranked in data.ranked_functions):
+            used.update(function.mount_ids, function.secret_ids, [function.image_id])
+            used.update(mount.volume_id for mount in function.volume_mounts)
+            used.update(dependency.object_id for dependency in function.object_dependencies)
+        return used
+
     def with_variants(self, function_id: str) -> set[str]:
         """The ids of a function and of all its variants."""
         rows = self.store.rows("SELECT id FROM functions WHERE ? IN (id, base_id)", function_id)

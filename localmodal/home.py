@@ -40,6 +40,16 @@ class Home:
         return self.root / "daemon.json"
 
     @property
+    def daemon_lock(self) -> Path:
+        """Locked by the daemon for as long as it lives."""
+        return self.root / "daemon.lock"
+
+    @property
+    def start_lock(self) -> Path:
+        """Locked by whoever starts a daemon, so that two who do it at once start one."""
+        return self.root / "start.lock"
+
+    @property
     def daemon_log(self) -> Path:
         """What the daemon itself says."""
         return self.root / "daemon.log"

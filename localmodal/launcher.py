@@ -34,11 +34,14 @@ _HOME = "/root"
 class TaskLauncher:
     """Starts the containers of this control plane (a pool's `Launcher`)."""
 
-    def __init__(self, plane: Plane) -> None:
-        self._plane = plane
+    def __init__(self) -> None:
+        self._plane: Plane
+        self._groups: list[Group]
         self._servers: dict[str, TaskServer] = {}
-        self.groups: list[Group] = []
-        """What a container may call; set once by who wires the control plane."""
+
+    def connect(self, plane: Plane, groups: list[Group]) -> None:
+        """Called once, before the first launch: the control plane is whole only after its launcher is there."""
+        self._plane, self._groups = plane, groups
 
     async def launch(self, task: Task) -> RunningTask:
         """Starts a task's container."""
@@ -62,7 +65,7 @@ class TaskLauncher:
     async def _serve(self, task_id: str) -> TaskServer:
         folder = self._folder(task_id)
         folder.mkdir(parents=True)
-        server = self._servers[task_id] = TaskServer(Service(self.groups, lambda *_: None, task_id))
+        server = self._servers[task_id] = TaskServer(Service(self._groups, lambda *_: None, task_id))
         await server.listen(folder / "api.sock")
         return server
 

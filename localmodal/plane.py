@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from localmodal.environments import Environments
     from localmodal.functions import Functions
     from localmodal.home import Home
+    from localmodal.images.library import Images
     from localmodal.links import Links
     from localmodal.logs import Logs
     from localmodal.mounts import Mounts
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from localmodal.store import Store
     from localmodal.tasks import TaskRecords
     from localmodal.volumes import Volumes
+    from localmodal.web.access import ServerTokens
     from localmodal.web_names import WebNames
     from localmodal.worker.worker import Worker
 
@@ -49,7 +51,9 @@ class Plane:
     mounts: Mounts
     secrets: Secrets
     volumes: Volumes
+    images: Images
     proxy_tokens: ProxyTokens
+    server_tokens: ServerTokens
     apps: Apps
     functions: Functions
     calls: Calls

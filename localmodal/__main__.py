@@ -1,0 +1,112 @@
+"""`python -m localmodal VERB`: the local control plane, from outside."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from localmodal import control
+from localmodal.home import Home
+
+if TYPE_CHECKING:
+    from localmodal.endpoint import Endpoint
+
+_VERBS = {
+    "start": "start the daemon unless it runs; print the environment of a client",
+    "stop": "end the daemon and everything that it runs",
+    "status": "what runs",
+    "env": "the environment of a client of the running daemon",
+    "logs": "what the daemon wrote",
+    "capabilities": "what this machine can do, and what is missing for more",
+    "destroy": "end the daemon and remove everything that it has made",
+    "serve": "be the daemon",
+}
+
+
+def main() -> int:
+    """Runs one verb; returns the exit code."""
+    arguments = _parser().parse_args()
+    home = Home.default()
+    try:
+        if arguments.verb == "serve":
+            return _serve(home, arguments.ready_fd)
+        if arguments.verb == "logs":
+            return _logs(home, follow=arguments.follow)
+        print(json.dumps(_answer(home, arguments.verb)))
+    except (control.ControlError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m localmodal", description=__doc__)
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for verb, help_text in _VERBS.items():
+        added = verbs.add_parser(verb, help=help_text)
+        if verb == "serve":
+            added.add_argument("--ready-fd", type=int, help="a file descriptor to write to, and close, once it is up")
+        if verb == "logs":
+            added.add_argument("-f", "--follow", action="store_true", help="go on until interrupted")
+    return parser
+
+
+def _answer(home: Home, verb: str) -> Any:
+    match verb:
+        case "start":
+            return control.start(home)
+        case "stop":
+            return {"stopped": control.stop(home)}
+        case "status":
+            return control.status(home)
+        case "env":
+            return control.environment(home)
+        case "capabilities":
+            return _capabilities(home)
+        case _:
+            control.destroy(home)
+            return {"removed": str(home.root)}
+
+
+def _capabilities(home: Home) -> dict[str, Any]:
+    from localmodal.worker.capabilities import capabilities_of_this_machine, find_tools
+
+    async def find_out() -> dict[str, Any]:
+        return asdict(await capabilities_of_this_machine(home, await find_tools(home)))
+
+    return asyncio.run(find_out())
+
+
+def _logs(home: Home, *, follow: bool) -> int:
+    if not home.daemon_log.exists():
+        raise control.ControlError("The local control plane has not run yet.")
+    os.execvp("tail", ["tail", "-n", "+1", *(["-f"] if follow else []), str(home.daemon_log)])
+
+
+def _serve(home: Home, ready_fd: int | None) -> int:
+    from localmodal.daemon import Daemon, DaemonError
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    home.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def ready(_: Endpoint) -> None:
+        if ready_fd is not None:
+            os.write(ready_fd, b"ready")
+            os.close(ready_fd)
+
+    try:
+        asyncio.run(Daemon(home).run(ready))
+    except DaemonError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,145 @@
+"""Starting, stopping and asking after the daemon, from another process."""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from localmodal.endpoint import Endpoint, Lock, own_version
+from localmodal.store import Store
+from localmodal.token import Token
+
+if TYPE_CHECKING:
+    from localmodal.home import Home
+
+_START_WITHIN = 120.0
+"""Seconds; the first start makes a disk and finds out what this machine can do."""
+_STOP_WITHIN = 60.0
+_LINES_SHOWN = 15
+
+
+class ControlError(Exception):
+    """What was asked for cannot be done: why, and what to do."""
+
+
+def start(home: Home) -> dict[str, str]:
+    """Starts the daemon unless it runs; one of another version is replaced. Returns the environment of a client."""
+    lock = Lock(home.start_lock)
+    lock.take(wait=True)
+    try:
+        running = Endpoint.read(home)
+        if running and running.version != own_version():
+            print(f"Replacing the daemon of version {running.version}: this one is {own_version()}.", file=sys.stderr)
+            stop(home)
+            running = None
+        return client_environment(home, running or _spawn(home))
+    finally:
+        lock.release()
+
+
+def _spawn(home: Home) -> Endpoint:
+    """Runs `python -m localmodal serve` in the background and waits for its word that it is up."""
+    hears, says = os.pipe()
+    with home.daemon_log.open("ab") as log:
+        daemon = subprocess.Popen(
+            [sys.executable, "-m", "localmodal", "serve", "--ready-fd", str(says)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=[says],
+            start_new_session=True,
+            cwd="/",
+            env={**os.environ, "COLDSNAP_HOME": str(home.root.parent), "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
+        )
+    os.close(says)
+    with os.fdopen(hears, "rb") as pipe:
+        heard, _, _ = select.select([pipe], [], [], _START_WITHIN)
+        word = pipe.read() if heard else b""
+    if not word:
+        daemon.kill()
+        raise ControlError(f"The local control plane did not start. The end of {home.daemon_log}:\n{_tail(home)}")
+    endpoint = Endpoint.read(home)
+    assert endpoint, "it wrote its endpoint down before it said so"
+    return endpoint
+
+
+def _tail(home: Home) -> str:
+    return "\n".join(home.daemon_log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LINES_SHOWN:])
+
+
+def stop(home: Home) -> bool:
+    """Ends the daemon and everything that it runs; False if none ran."""
+    if (running := Endpoint.read(home)) is None:
+        return False
+    process = os.pidfd_open(running.pid)
+    try:
+        signal.pidfd_send_signal(process, signal.SIGTERM)
+        if not select.select([process], [], [], _STOP_WITHIN)[0]:
+            signal.pidfd_send_signal(process, signal.SIGKILL)
+            select.select([process], [], [])
+    finally:
+        os.close(process)
+    return True
+
+
+def client_environment(home: Home, endpoint: Endpoint) -> dict[str, str]:
+    """What makes any `modal` client use this control plane."""
+    token = Token.load(home.token)
+    return {
+        "MODAL_SERVER_URL": endpoint.server_url,
+        "MODAL_TOKEN_ID": token.id,
+        "MODAL_TOKEN_SECRET": token.secret,
+        "MODAL_ENVIRONMENT": "main",
+        "COLDSNAP_HTTP_URL": f"http://127.0.0.1:{endpoint.http_port}",
+    }
+
+
+def environment(home: Home) -> dict[str, str]:
+    """The same, of a daemon that runs already."""
+    if (running := Endpoint.read(home)) is None:
+        raise ControlError("The local control plane does not run. `coldsnap local start` starts it.")
+    return client_environment(home, running)
+
+
+def status(home: Home) -> dict[str, Any]:
+    """What runs: the daemon, the apps, their containers, the snapshots."""
+    running = Endpoint.read(home)
+    report: dict[str, Any] = {"running": running is not None, "home": str(home.root)}
+    if running:
+        report |= {**asdict(running), "stale": running.version != own_version()}
+        report |= {"server_url": running.server_url, "http_url": f"http://127.0.0.1:{running.http_port}"}
+    if home.database.exists():
+        report |= _contents(home, alive=running is not None)
+    return report
+
+
+_APPS = "SELECT id, name, environment, version, deployed_at FROM apps WHERE version > 0 AND stopped_at = 0 ORDER BY name"
+_CONTAINERS = (
+    "SELECT id, app_id, function_id, enqueued_at, started_at, snapshot_behavior FROM tasks WHERE finished_at = 0"
+    " ORDER BY enqueued_at"
+)
+
+
+def _contents(home: Home, *, alive: bool) -> dict[str, Any]:
+    store = Store(home.database)
+    try:
+        containers = [dict(row) for row in store.rows(_CONTAINERS)] if alive else []
+        return {"apps": [dict(row) for row in store.rows(_APPS)], "containers": containers}
+    finally:
+        store.close()
+
+
+def destroy(home: Home) -> None:
+    """Ends the daemon and removes everything that it has made."""
+    from localmodal.worker.worker import remove_leftovers
+
+    stop(home)
+    if home.root.exists():
+        remove_leftovers(home)
+        shutil.rmtree(home.root)
