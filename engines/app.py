@@ -28,7 +28,7 @@ DEPLOYMENT = Deployment.from_environment()
 DEFINITION = DEPLOYMENT.definition
 SNAPSHOTS = DEFINITION.snapshot.enabled
 
-app = modal.App(DEFINITION.app_name)
+app = modal.App(DEFINITION.app_name, tags=DEPLOYMENT.tags)
 
 _image = modal.Image.from_id(DEFINITION.image_id).add_local_python_source("engines", "spec")
 _secrets = [modal.Secret.from_name(DEFINITION.api_key_secret)] if DEFINITION.api_key_secret else []

@@ -46,7 +46,7 @@ PLAIN_STOPS = ("\nUser:", "\nSystem:")
 FIRST_REQUEST = "Question: What is the capital of France?\nAnswer:"
 FIRST_REQUEST_TOKENS = 16
 
-_LOG_LEVEL_ERROR = 3  # GGML_LOG_LEVEL_ERROR, which llama-cpp-python does not name
+_LOG_LEVEL_ERROR = 4  # GGML_LOG_LEVEL_ERROR in ggml.h; the numbers in llama-cpp-python's own logger are outdated
 
 WARM_UP_TEXT = "The quick brown fox jumps over the lazy dog. "
 WARM_UP_ANSWER_TOKENS = 2
@@ -196,7 +196,12 @@ class LlamaCpp:
     def _tokens(self, prompt: list[int], sampling: Sampling, hung_up: Event) -> Iterator[int]:
         """Tokens without an end. The prompt is read batch by batch, so that a hang-up is noticed in between."""
         llama, batch = self._llama, self._llama.n_batch
-        llama.set_seed(self._random.getrandbits(32) if sampling.seed is None else sampling.seed)
+        if sampling.seed is None:
+            llama.set_seed(self._random.getrandbits(32))
+        else:
+            # The same seed must say the same, and what a prompt's tokens round to depends on how it is split.
+            llama.reset()  # type: ignore[no-untyped-call]
+            llama.set_seed(sampling.seed)
         known = llama.longest_token_prefix(llama.input_ids[: llama.n_tokens].tolist(), prompt)
         for end in range(known + batch, len(prompt), batch):
             if hung_up.is_set():

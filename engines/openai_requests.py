@@ -171,7 +171,7 @@ def parse(kind: type[Request], body: bytes) -> Request:
     try:
         request = kind.model_validate_json(body)
     except ValidationError as error:
-        raise _refusal(error.errors(include_url=False)[0], data) from None
+        raise _refusal(error.errors(include_url=False), data) from None
     _refuse_what_is_not_served(request)
     return request
 
@@ -184,7 +184,9 @@ def _refuse_what_is_not_served(request: BaseModel) -> None:
             raise ApiError(400, f"{message} Leave it out.", param=name, code="unsupported_value")
 
 
-def _refusal(error: ErrorDetails, data: Any) -> ApiError:
+def _refusal(errors: list[ErrorDetails], data: Any) -> ApiError:
+    # Of a value that may be of several types pydantic reports each attempt: the one that got furthest was meant.
+    error = max(errors, key=lambda error: len(_path(error["loc"], data)))
     param, kind, got = _path(error["loc"], data), error["type"], error["input"]
     if kind == "missing":
         return ApiError(400, f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter")
