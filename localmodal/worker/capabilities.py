@@ -1,6 +1,6 @@
 """What this machine lets us do, found out by trying it: whether containers run, and whether CRIU can snapshot them.
 
-The trial takes a second, so what it showed is kept until the next boot, or until another user or another program is at it.
+The trial takes a second, so what it showed is kept until the next boot, or until another user or program is at it.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ OLDEST_CRIU = (4, 2)
 _CAP_SYS_ADMIN = 21
 _CONTAINERS = "containers with layers, limits and isolation"
 _SNAPSHOTS = "memory snapshots"
+_ASSUMED = Capabilities(containers=True, snapshots=False)
 _PRIVILEGE = "run as root on the machine itself, or in a container that was started with --privileged"
 
 
@@ -91,7 +92,7 @@ async def _missing_in_a_trial(home: Home, tools: Tools) -> list[Missing]:
     """Runs a real container in a home of its own."""
     home.root.mkdir(parents=True, exist_ok=True, mode=0o700)
     with tempfile.TemporaryDirectory(dir=home.root, prefix="trial-", ignore_cleanup_errors=True) as folder:
-        runtime = RuncRuntime(Home(Path(folder)), NetworkPool(1, _serve_nothing), Capabilities(True, False), tools.path)
+        runtime = RuncRuntime(Home(Path(folder)), NetworkPool(1, _serve_nothing), _ASSUMED, tools.path)
         try:
             await runtime.open()
             await _run_true(runtime)

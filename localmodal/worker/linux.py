@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 MS_RDONLY = 0x1
 MS_REMOUNT = 0x20
 MS_BIND = 0x1000
+_MS_REC = 0x4000
+_MS_SLAVE = 1 << 19
 MNT_DETACH = 0x2
 _CLONE_FS = 0x200
+_CLONE_NEWNS = 0x20000
 _CLONE_NEWNET = 0x40000000
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_PDEATHSIG = 1
@@ -57,6 +60,12 @@ def enter_namespace(path: Path) -> None:
 def leave_network() -> None:
     """Gives the calling thread, and it alone, a fresh network namespace."""
     _check(_libc.unshare(_CLONE_NEWNET), "unshare the network")
+
+
+def leave_mounts() -> None:
+    """Gives the calling thread, and it alone, mounts of its own: what it mounts from now on, nobody else sees."""
+    _check(_libc.unshare(_CLONE_NEWNS), "unshare the mounts")
+    mount("none", Path("/"), flags=_MS_REC | _MS_SLAVE)
 
 
 def change_folder(path: Path) -> None:

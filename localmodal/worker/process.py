@@ -9,10 +9,8 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import signal
 import socket
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localmodal.worker import supervisor
@@ -21,7 +19,9 @@ from localmodal.worker.pipes import OutputPipes
 from localmodal.worker.processes import kill_tree, processes_with_environment
 
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Sequence
+    from pathlib import Path
 
     from localmodal.home import Home
 
@@ -126,7 +126,7 @@ def _refuse_binds(launch: Launch) -> None:
 
 
 def _link(folder: Path, cwd: str, layers: Sequence[Path]) -> None:
-    """Fills the working folder with links to what the layers have at `cwd`: a program's writes must not end up there."""
+    """Fills the working folder with links to what the layers have at `cwd`: writes must not end up there."""
     for layer in layers:
         source = layer / cwd.lstrip("/")
         for entry in source.iterdir() if source.is_dir() else ():

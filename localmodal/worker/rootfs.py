@@ -21,7 +21,7 @@ _OPTIONS_LIMIT = 4095
 
 @dataclass(frozen=True)
 class Rootfs:
-    """A mounted root, below its container's folder on the disk."""
+    """The root of one container, in the container's folder on the disk."""
 
     folder: Path
     upper: Path
@@ -32,23 +32,21 @@ class Rootfs:
         """Where it is mounted."""
         return self.folder / "root"
 
+    def mount(self, layers: Sequence[Path], mask: Path) -> None:
+        """Mounts it. `layers`: the lowest first; below them lie the mask and this machine's root."""
+        work = self.folder / "work"
+        for path in (self.upper, self.path, work):
+            path.mkdir(parents=True, exist_ok=True)
+        lower = ":".join(_escaped(path, self.folder) for path in (*reversed(layers), mask, Path("/")))
+        upper = _escaped(self.upper, self.folder)
+        options = f"lowerdir={lower},upperdir={upper},workdir={_escaped(work, self.folder)}"
+        _refuse_what_the_kernel_would(layers, options)
+        in_own_thread(lambda: _mount_overlay(self, options))
+
     def remove(self) -> None:
         """Unmounts it and removes the container's folder; an upper folder that lies elsewhere stays."""
         linux.unmount(self.path)
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def mount_rootfs(folder: Path, layers: Sequence[Path], mask: Path, upper: Path | None = None) -> Rootfs:
-    """Mounts a root in an empty folder. `layers`: the lowest first. `upper`: None for one that goes with the folder."""
-    rootfs = Rootfs(folder, upper or folder / "upper")
-    work = folder / "work"
-    for path in (rootfs.upper, rootfs.path, work):
-        path.mkdir(parents=True, exist_ok=True)
-    lower = ":".join(_escaped(path, folder) for path in (*reversed(layers), mask, Path("/")))
-    options = f"lowerdir={lower},upperdir={_escaped(rootfs.upper, folder)},workdir={_escaped(work, folder)}"
-    _refuse_what_the_kernel_would(layers, options)
-    in_own_thread(lambda: _mount_overlay(rootfs, options))
-    return rootfs
 
 
 def _mount_overlay(rootfs: Rootfs, options: str) -> None:

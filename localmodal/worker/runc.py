@@ -21,10 +21,11 @@ from localmodal.worker.disk import Disk
 from localmodal.worker.masks import Masks
 from localmodal.worker.pipes import OutputPipes
 from localmodal.worker.processes import kill_tree, processes_with_argument
-from localmodal.worker.rootfs import Rootfs, mount_rootfs
+from localmodal.worker.rootfs import Rootfs
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from localmodal.home import Home
@@ -142,23 +143,33 @@ class RuncRuntime:
 
     async def prepare(self, launch: Launch, memory: Path | None = None) -> Bundle:
         """Gets everything ready. `memory`: the folder of the snapshot that the container will be restored from."""
+        network = await self._networks.take() if launch.purpose == "function" else None
         folder = self._containers / launch.id
         folder.mkdir(mode=0o700)
-        rootfs = mount_rootfs(folder, launch.layers, self._masks.current(), launch.keep_upper)
-        network = await self._networks.take() if launch.purpose == "function" else None
+        rootfs = Rootfs(folder, launch.keep_upper or folder / "upper")
         bundle = Bundle(launch, folder, rootfs, Cgroup(self._prefix + launch.id), network)
-        network_path = network.path if network else None
-        memory = memory or self._no_memory
-        write_bundle(folder, launch, rootfs.path, network_path, bundle.cgroup.path, memory, self._criu_options)
+        try:
+            rootfs.mount(launch.layers, self._masks.current())
+            self._write_configuration(bundle, memory or self._no_memory)
+        except BaseException:
+            await bundle.remove()
+            raise
         return bundle
 
-    async def start(self, bundle: Bundle, command: str, *options: str) -> RuncContainer:
+    def _write_configuration(self, bundle: Bundle, memory: Path) -> None:
+        network = bundle.network.path if bundle.network else None
+        root, cgroup = bundle.rootfs.path, bundle.cgroup.path
+        write_bundle(bundle.folder, bundle.launch, root, network, cgroup, memory, self._criu_options)
+
+    async def start(
+        self, bundle: Bundle, command: str, *options: str, enter: Callable[[], None] | None = None
+    ) -> RuncContainer:
         """Runs `runc run` or `runc restore` on a bundle; ContainerError if that fails, and nothing is left then."""
         pipes = OutputPipes(bundle.launch.output)
         pid_file = bundle.folder / "pid"
         arguments = (command, *options, "--detach", "--bundle", bundle.folder, "--pid-file", pid_file, bundle.launch.id)
         try:
-            await self.runc(*map(str, arguments), stdout=pipes.stdout, stderr=pipes.stderr)
+            await self.runc(*map(str, arguments), stdout=pipes.stdout, stderr=pipes.stderr, enter=enter)
             pid = int(pid_file.read_text())
         except BaseException:
             pipes.close_ours()
@@ -167,22 +178,40 @@ class RuncRuntime:
         pipes.close_ours()
         return RuncContainer(self, bundle, pipes, pid, restored=command == "restore")
 
-    async def runc(self, *arguments: str, stdout: int = asyncio.subprocess.DEVNULL, stderr: int | None = None) -> None:
-        """Runs runc; ContainerError with the last of its own log if it fails."""
+    async def runc(
+        self,
+        *arguments: str,
+        stdout: int | None = None,
+        stderr: int | None = None,
+        enter: Callable[[], None] | None = None,
+    ) -> None:
+        """Runs runc; ContainerError with the last of its own log if it fails.
+
+        `enter`: called in the thread that starts runc, to move it to other namespaces before.
+        """
         log_file = self._state / f"{os.urandom(8).hex()}.log"
         command = ("runc", "--root", str(self._state), "--log", str(log_file), "--log-format", "json", *arguments)
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=stdout,
-            stderr=asyncio.subprocess.DEVNULL if stderr is None else stderr,
-            env={"PATH": self._path},
-        )
         try:
-            if await process.wait():
+            if await Child(await asyncio.to_thread(self._spawn, command, stdout, stderr, enter)).wait():
                 raise ContainerError(f"runc {arguments[0]} failed: {_last_words(log_file)}")
         finally:
             log_file.unlink(missing_ok=True)
+
+    def _spawn(
+        self, command: Sequence[str], stdout: int | None, stderr: int | None, enter: Callable[[], None] | None
+    ) -> int:
+        """Not asyncio's way: a process is born in the namespaces of the thread that starts it."""
+        program = shutil.which(command[0], path=self._path) or command[0]
+        with open(os.devnull, "r+b") as nothing:
+            streams = [nothing.fileno() if stream is None else stream for stream in (None, stdout, stderr)]
+            actions = [(os.POSIX_SPAWN_DUP2, stream, number) for number, stream in enumerate(streams)]
+
+            def spawn() -> int:
+                if enter:
+                    enter()
+                return os.posix_spawn(program, command, {"PATH": self._path}, file_actions=actions)
+
+            return linux.in_own_thread(spawn)
 
     async def forget(self, bundle: Bundle) -> None:
         """Has runc forget a container that has ended or never came to be, and takes its bundle down."""

@@ -1,10 +1,11 @@
-"""Real containers in a home of their own; nothing is mocked. Tests of `runc` are skipped, with the reason, where the machine cannot."""
+"""Real containers in a home of their own; nothing is mocked.
+
+Tests of `runc` are skipped, with the reason, where the machine runs no containers.
+"""
 
 import asyncio
-import os
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -19,11 +20,8 @@ from localmodal.worker.runc import RuncRuntime
 HTTP_PORT = 18181
 
 
-@dataclass
 class Listeners:
     """Stands where the daemon's HTTP server does: takes the listening sockets made inside containers' networks."""
-
-    sockets: list = field(default_factory=list)
 
     async def serve(self, listener) -> Callable[[], Awaitable[None]]:
         server = await asyncio.start_server(self._answer, sock=listener)
@@ -86,14 +84,16 @@ def home(tmp_path: Path) -> Home:
     return home
 
 
-@pytest.fixture
-async def tools(home: Home) -> Tools:
-    return await find_tools(home)
+@pytest.fixture(scope="session")
+def tools() -> Tools:
+    """As a daemon of this user finds them."""
+    return asyncio.run(find_tools(Home.default()))
 
 
-@pytest.fixture
-async def capabilities(home: Home, tools: Tools) -> Capabilities:
-    return await capabilities_of_this_machine(home, tools)
+@pytest.fixture(scope="session")
+def capabilities(tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> Capabilities:
+    """Found out once: the trial takes a while."""
+    return asyncio.run(capabilities_of_this_machine(Home(tmp_path_factory.mktemp("trial")), tools))
 
 
 @pytest.fixture
@@ -134,3 +134,11 @@ def layer(bench: Bench) -> Callable[[str], Path]:
         return folder
 
     return make
+
+
+@pytest.fixture
+async def runc_again(home: Home, tools: Tools) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """Opens a runtime of the same home, as a daemon does that is started again."""
+    runtime = RuncRuntime(home, NetworkPool(HTTP_PORT, Listeners().serve), Capabilities(containers=True, snapshots=False), tools.path)
+    yield runtime.open
+    await runtime.close()
