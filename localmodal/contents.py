@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import time
 from typing import TYPE_CHECKING, Self
 
@@ -31,7 +32,8 @@ class Contents:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._incoming = root / "incoming"
-        self._incoming.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(self._incoming, ignore_errors=True)  # an earlier daemon died over it
+        self._incoming.mkdir(parents=True)
 
     def path(self, sha256: str) -> Path:
         """Where the file of that digest lies, or would."""
@@ -58,9 +60,9 @@ class Contents:
             incoming.keep(sha256)
 
     def sweep(self, referenced: Container[str]) -> None:
-        """Removes what is not referred to and older than its time of grace, and unfinished uploads."""
+        """Removes what is not referred to and older than its time of grace."""
         oldest = time.time() - GRACE
-        for path in self._root.glob("*/*"):
+        for path in self._root.glob("[0-9a-f][0-9a-f]/*"):
             if path.stat().st_mtime < oldest and path.name not in referenced:
                 path.unlink()
 
@@ -97,11 +99,11 @@ class Incoming:
 
     def keep(self, sha256: str) -> None:
         """Gives the file its name; INVALID_ARGUMENT if its content is not what was announced."""
+        target = self._contents.path(sha256)
         if (got := self._sha256.hexdigest()) != sha256:
             raise GRPCError(
                 Status.INVALID_ARGUMENT,
                 f"Received {self.size} bytes with SHA-256 {got}, expected {sha256}: it changed while it was read.",
             )
-        target = self._contents.path(sha256)
         target.parent.mkdir(exist_ok=True)
         self._path.rename(target)

@@ -126,12 +126,16 @@ class Environments:
         if was_default:
             self.default = new_name
 
-    def delete(self, name: str) -> None:
-        """Removes an environment and, with it, all objects in it. The default one stays."""
+    def get_deletable(self, name: str) -> Environment:
+        """The environment of that name; FAILED_PRECONDITION if it is the default one, which stays."""
         environment = self.get(name)
         if environment.name == self.default:
             hint = "Make another one the default first: `modal workspace settings set default-environment NAME`."
             raise GRPCError(Status.FAILED_PRECONDITION, f"'{environment.name}' is the default environment. {hint}")
+        return environment
+
+    def delete(self, environment: Environment) -> None:
+        """Removes an environment and, with it, all objects in it."""
         self._store.write("DELETE FROM environments WHERE id = ?", environment.id)
 
 

@@ -16,9 +16,7 @@ _PERIOD = 600.0
 
 
 async def keep_house(plane: Plane) -> None:
-    """Runs for as long as the daemon does. What was half made when an earlier one died goes first."""
-    plane.volumes.delete_unfinished()
-    plane.mounts.delete_unfinished()
+    """Runs for as long as the daemon does."""
     while True:
         try:
             await clean_up(plane)

@@ -6,6 +6,7 @@ query. The front hands everything below `PREFIX` to `transfers.py`.
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
@@ -28,7 +29,7 @@ class Links:
         """An address to PUT to: `path` is below `PREFIX`."""
         return self._link("PUT", path, {})
 
-    def download(self, path: str, **query: str) -> str:
+    def download(self, path: str, query: Mapping[str, str] = MappingProxyType({})) -> str:
         """An address to GET from."""
         return self._link("GET", path, query)
 

@@ -46,6 +46,8 @@ class Mounts:
         self._store = store
         self._contents = contents
         self._layers = layers
+        for unfinished in layers.glob(f"{_UNFINISHED}-*"):  # an earlier daemon died over it
+            shutil.rmtree(unfinished)
 
     def create(self, files: Iterable[api_pb2.MountFile]) -> tuple[str, str]:
         """The mount of these files: its id and its digest. FAILED_PRECONDITION if one was not uploaded."""
@@ -108,11 +110,6 @@ class Mounts:
             unfinished.rename(layer)
         except OSError:  # somebody else was faster
             shutil.rmtree(unfinished)
-
-    def delete_unfinished(self) -> None:
-        """Removes what an earlier daemon left behind while it made a layer."""
-        for path in self._layers.glob(f"{_UNFINISHED}-*"):
-            shutil.rmtree(path)
 
     def delete_unused(self, in_use: Container[str]) -> None:
         """Removes mounts that no function or image refers to and that nobody asked for lately, with their layers."""

@@ -60,7 +60,7 @@ class Secrets:
         return self._objects.get_or_create(Kind.SECRET, wish, secret_id)
 
     def identity(self, secret_id: str) -> str:
-        """What an image that was built with the secret is known by: another app's nameless one of the same values is the same."""
+        """What an image built with the secret is known by: of a nameless one its values, whoever made it."""
         if self._objects.get(Kind.SECRET, secret_id).name:
             return secret_id
         return self._signer.digest(json.dumps(sorted(self.environment([secret_id]).items())).encode()).hex()

@@ -55,7 +55,8 @@ class Volumes:
         self._root = root
         self._aside = root / "aside"
         """Files on their way in and volumes on their way out: on the same file system, so that one rename does it."""
-        self._aside.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(self._aside, ignore_errors=True)  # an earlier daemon died over it
+        self._aside.mkdir(parents=True)
 
     def get_or_create(self, wish: Wish, file_system: api_pb2.VolumeFsVersion.ValueType) -> Object:
         """The volume that the client wishes for; the version of its file system matters to the client alone."""
@@ -107,11 +108,6 @@ class Volumes:
             if path.name not in known:
                 gone = path.rename(self._aside / path.name)
                 await asyncio.to_thread(shutil.rmtree, gone)
-
-    def delete_unfinished(self) -> None:
-        """Removes what an earlier daemon left behind in the middle of an upload or a removal."""
-        for path in self._aside.iterdir():
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 class VolumeTree(Tree):

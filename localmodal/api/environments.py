@@ -69,6 +69,15 @@ class Environments(Group):
         )
         return self._item(self.plane.environments.get(new_name.value if new_name else request.current_name))
 
+    async def EnvironmentDelete(self, request: api_pb2.EnvironmentDeleteRequest) -> Empty:
+        """Stops an environment's apps and deletes it with all that is in it."""
+        environment = self.plane.environments.get_deletable(request.name)
+        for app in self.plane.apps.all(environment.name):
+            await self.plane.deployments.stop(app.id, f"Environment '{environment.name}' was deleted.")
+        self.plane.environments.delete(environment)
+        await self.plane.volumes.delete_unknown()
+        return Empty()
+
     async def WorkspaceSettings(self, _: Empty) -> api_pb2.WorkspaceSettingsResponse:
         """Says which environment and which image builder version are the defaults."""
         return api_pb2.WorkspaceSettingsResponse(

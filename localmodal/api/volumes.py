@@ -151,7 +151,7 @@ class Volumes(Group):
         while start < end:
             length = min(end, (start // BLOCK + 1) * BLOCK) - start
             query = {"path": request.path, "start": str(start), "length": str(length)}
-            urls.append(self.plane.links.download(f"volumes/{request.volume_id}", **query))
+            urls.append(self.plane.links.download(f"volumes/{request.volume_id}", query))
             start += length
         return urls
 
