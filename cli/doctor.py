@@ -49,7 +49,9 @@ def _pulumi() -> Finding:
     if path is None:
         return Finding("pulumi", found=False, detail="Not on the PATH. Run `make setup`, then `. setup/activate`.")
     answer = subprocess.run([path, "version"], capture_output=True, text=True, check=False)
-    return Finding("pulumi", found=answer.returncode == 0, detail=f"{(answer.stdout or answer.stderr).strip()} ({path})")
+    return Finding(
+        "pulumi", found=answer.returncode == 0, detail=f"{(answer.stdout or answer.stderr).strip()} ({path})"
+    )
 
 
 def _containers() -> Iterator[Finding]:

@@ -2,12 +2,14 @@
 
 import json
 import shlex
+import subprocess
+import sys
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from service.backend import LocalControlPlane
+from service.backend import local_control_plane
 
 app = typer.Typer(no_args_is_help=True, help="The Modal-compatible control plane on this machine.")
 console = Console()
@@ -16,36 +18,48 @@ console = Console()
 @app.command()
 def start() -> None:
     """Start it, unless it runs already."""
-    console.print(f"Running at {LocalControlPlane().start()['MODAL_SERVER_URL']}")
+    console.print(f"Running at {local_control_plane('start')['MODAL_SERVER_URL']}")
 
 
 @app.command()
 def stop() -> None:
     """Stop it and every container; apps, images, volumes and snapshots stay."""
-    LocalControlPlane().run("stop")
+    _hand_over("stop")
 
 
 @app.command()
-def status(
-    *, as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False
-) -> None:
+def status(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False) -> None:
     """Say what runs."""
-    state = LocalControlPlane().status()
+    state = local_control_plane("status")
     if as_json:
         typer.echo(json.dumps(state, indent=2))
-        return
-    for key, value in state.items():
-        console.print(f"[bold]{key}[/bold]: {value}")
+    else:
+        _print_tree(state)
 
 
 @app.command()
 def logs(*, follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines come.")] = False) -> None:
     """Print what the control plane itself says."""
-    LocalControlPlane().run("logs", *(["-f"] if follow else []))
+    _hand_over("logs", *(["-f"] if follow else []))
 
 
 @app.command()
 def env() -> None:
     """Print the exports that make any `modal` command use it: eval "$(coldsnap local env)"."""
-    for name, value in LocalControlPlane().environment().items():
+    for name, value in local_control_plane("env").items():
         typer.echo(f"export {name}={shlex.quote(value)}")
+
+
+def _hand_over(*verb: str) -> None:
+    done = subprocess.run([sys.executable, "-m", "localmodal", *verb], check=False)
+    raise typer.Exit(done.returncode)
+
+
+def _print_tree(state: object, indent: str = "") -> None:
+    entries = state.items() if isinstance(state, dict) else enumerate(state) if isinstance(state, list) else ()
+    for key, value in entries:
+        if isinstance(value, dict | list) and value:
+            console.print(f"{indent}[bold]{key}[/bold]")
+            _print_tree(value, indent + "  ")
+        else:
+            console.print(f"{indent}[bold]{key}[/bold]  {value}", soft_wrap=True)

@@ -22,7 +22,7 @@ def environment_of(backend: str, environment: str, progress: Progress) -> dict[s
     if backend == "modal":
         return chosen
     progress.status("looking for the local control plane")
-    answer = _local("start")
+    answer = local_control_plane("start")
     return {name: value for name, value in answer.items() if name.startswith("MODAL_")} | chosen
 
 
@@ -30,14 +30,15 @@ def missing_for_snapshots(backend: str) -> list[str]:
     """What the backend's machine lacks for memory snapshots and how to get it; empty where it takes them."""
     if backend == "modal":
         return []
-    capabilities = _local("capabilities")
+    capabilities = local_control_plane("capabilities")
     if capabilities["snapshots"]:
         return []
     return [f"{lack['what']} ({lack['needed_for']}): {lack['remedy']}" for lack in capabilities["missing"]]
 
 
-def _local(verb: str) -> dict[str, Any]:
+def local_control_plane(verb: str) -> dict[str, Any]:
+    """What the local control plane's own command answers to a verb; Failure with its words if it does not."""
     done = run([sys.executable, "-m", "localmodal", verb], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise Failure(f"The local control plane did not start (python -m localmodal {verb}):\n{done.stderr.strip()}")
+        raise Failure(f"The local control plane refuses (python -m localmodal {verb}):\n{done.stderr.strip()}")
     return dict(json.loads(done.stdout))

@@ -1,0 +1,65 @@
+"""`coldsnap demo`: the stack `local`, a question to its model, and the before and after."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+
+import httpx
+import typer
+from rich.console import Console
+
+from cli.boots import before_and_after
+from cli.phases import show
+from service.failure import Failure
+from service.status import ServiceStatus, services
+
+STACK = "local"
+QUESTION = "Name three things that are worth waiting for. Answer in one sentence."
+_ANSWER_WITHIN_S = 120
+
+console = Console()
+
+
+def demo() -> None:
+    """Deploy the stack `local`, ask its model a question, and show how much faster it starts from its snapshot."""
+    _pulumi("stack", "select", "--create", STACK)
+    _pulumi("up", "--yes", "--stack", STACK)
+    for entry in services(STACK):
+        _ask(entry)
+        _compare(entry)
+
+
+def _pulumi(*arguments: str) -> None:
+    if code := subprocess.run(["pulumi", *arguments], check=False).returncode:
+        raise typer.Exit(code)
+
+
+def _ask(entry: ServiceStatus) -> None:
+    console.print(f"\n[bold]{entry.service}[/bold] at {entry.url}/v1")
+    console.print(f"[dim]> {QUESTION}[/dim]")
+    for word in _answer(entry):
+        console.print(word, end="", highlight=False, markup=False)
+    console.print("\n")
+
+
+def _answer(entry: ServiceStatus) -> Iterator[str]:
+    """The answer's words as they come, over the service's OpenAI-compatible API."""
+    request = {"messages": [{"role": "user", "content": QUESTION}], "max_tokens": 80, "temperature": 0, "stream": True}
+    url = f"{entry.url}/v1/chat/completions"
+    with httpx.stream("POST", url, json=request, timeout=_ANSWER_WITHIN_S) as response:
+        if response.is_error:
+            raise Failure(f"{url} answered {response.status_code}: {response.read().decode(errors='replace')}")
+        for line in response.iter_lines():
+            if line.startswith("data: {"):
+                choices = json.loads(line.removeprefix("data: "))["choices"]
+                yield from (choice["delta"].get("content") or "" for choice in choices)
+
+
+def _compare(entry: ServiceStatus) -> None:
+    starts = before_and_after(entry)
+    show(starts, console)
+    if entry.speedup:
+        console.print(
+            f"\n[bold green]{entry.speedup:.1f} x[/bold green] faster to the first answer; "
+            f"{entry.restores_in_a_row} restores in a row proved it."
+        )

@@ -1,0 +1,97 @@
+"""What a stack's services are, as Pulumi's state tells it: no container is started and no backend is asked."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from subprocess import run
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from pydantic import BaseModel
+
+from service.failure import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SnapshotState = Literal["verified", "building", "failed", "none"]
+
+
+class Figures(BaseModel):
+    """One kind of start, as the warm-up measured it: medians in seconds."""
+
+    ready_s: float
+    first_answer_s: float
+    phases: dict[str, float]
+    runs: int
+
+
+class ServiceStatus(BaseModel):
+    """One service of a stack."""
+
+    service: str
+    app_name: str
+    backend: str
+    environment: str
+    version: int | None
+    url: str | None
+    snapshot: SnapshotState
+    restores_in_a_row: int
+    cold: Figures | None
+    restored: Figures | None
+    speedup: float | None
+
+
+class _Key(NamedTuple):
+    type: str
+    name: str
+
+
+def services(stack: str | None) -> list[ServiceStatus]:
+    """Every deployed service of a stack (none: the selected one), by name; Failure if Pulumi has no such stack."""
+    deployment = _exported(stack).get("deployment") or {}
+    resources = {_key(resource["urn"]): resource.get("outputs", {}) for resource in deployment.get("resources", ())}
+    pending = {_key(entry["resource"]["urn"]) for entry in deployment.get("pending_operations", ())}
+    return sorted(_statuses(resources, pending), key=lambda status: status.service)
+
+
+def _statuses(resources: dict[_Key, dict[str, Any]], pending: set[_Key]) -> Iterator[ServiceStatus]:
+    for key, deployed in resources.items():
+        if key.type == "GpuDeployment":
+            warmup = _Key("SnapshotWarmup", key.name)
+            yield _status(key.name, deployed, resources.get(warmup, {}), under_way=warmup in pending)
+
+
+def _status(name: str, deployed: dict[str, Any], warmup: dict[str, Any], *, under_way: bool) -> ServiceStatus:
+    """A warm-up of another version says nothing of this one."""
+    proved = warmup if warmup.get("definition") == deployed["definition"] else {}
+    return ServiceStatus(
+        service=name,
+        app_name=deployed["app_name"],
+        backend=deployed["backend"],
+        environment=deployed.get("environment") or "",
+        version=deployed.get("version"),
+        url=deployed.get("url"),
+        snapshot="building" if under_way else proved.get("state", "failed"),
+        restores_in_a_row=int(proved.get("restores") or 0),
+        cold=proved.get("cold"),
+        restored=proved.get("restored"),
+        speedup=proved.get("speedup"),
+    )
+
+
+def _key(urn: str) -> _Key:
+    """The last part of a resource's type, and its name: `urn:pulumi:STACK::PROJECT::PARENT$MODULE:Type::NAME`."""
+    *_, type_, name = urn.split("::")
+    return _Key(type_.rpartition(":")[2], name)
+
+
+def _exported(stack: str | None) -> dict[str, Any]:
+    if (pulumi := shutil.which("pulumi")) is None:
+        raise Failure("pulumi is not on the PATH. Run `make setup`, then `. setup/activate`.")
+    done = run(
+        [pulumi, "stack", "export", *(["--stack", stack] if stack else [])], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise Failure(f"Pulumi does not know the stack:\n{done.stderr.strip()}")
+    return dict(json.loads(done.stdout))
