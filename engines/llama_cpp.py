@@ -66,7 +66,6 @@ class LlamaCpp:
         self._options = definition.engine.options
         self._weights = weights
         self._turns = Turns()
-        self._complaints = _Complaints()
         self.name = definition.service
 
     def load(self) -> None:
@@ -102,7 +101,7 @@ class LlamaCpp:
             )
         except (ValueError, RuntimeError) as error:
             size = self._weights.stat().st_size
-            raise WeightsError(f"{self._weights} ({size:,} bytes): {self._complaints.text() or error}") from error
+            raise WeightsError(f"{self._weights} ({size:,} bytes): {_complaints.text() or error}") from error
 
     def _cores(self) -> int:
         return round(self._definition.cpu or 0) or usable_cores()
@@ -129,7 +128,8 @@ class LlamaCpp:
 
     def _forget(self) -> None:
         self._llama.reset()  # type: ignore[no-untyped-call]
-        llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(self._llama.ctx), data=True)
+        memory = llama_cpp.llama_get_memory(self._llama.ctx)
+        llama_cpp.llama_memory_clear(memory, True)  # noqa: FBT003 - its data too, not only the book-keeping
 
     def release(self) -> None:
         """Empty the KV cache. It stays allocated: as pages that a snapshot maps it costs a restore nothing."""
@@ -237,11 +237,14 @@ class LlamaCpp:
 
 
 class _Complaints:
-    """llama.cpp's last errors: it says what is wrong with a file to its log only."""
+    """llama.cpp's last errors: it says what is wrong with a file to its log only.
+
+    One for the process, and never dropped: llama.cpp keeps calling it, also while a model is freed.
+    """
 
     def __init__(self) -> None:
         self._lines: deque[str] = deque(maxlen=3)
-        self._callback = llama_cpp.llama_log_callback(self._note)  # kept: C holds no reference
+        self._callback = llama_cpp.llama_log_callback(self._note)
         llama_cpp.llama_log_set(self._callback, ctypes.c_void_p(0))
 
     def _note(self, level: int, text: bytes, _: Any) -> None:
@@ -251,3 +254,6 @@ class _Complaints:
     def text(self) -> str:
         """What it complained of, in one line."""
         return "; ".join(self._lines)
+
+
+_complaints = _Complaints()

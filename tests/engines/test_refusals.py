@@ -4,6 +4,7 @@ from serving import deployment, serving
 
 from engines.http import api_key
 from engines.llama_cpp import LlamaCpp
+from engines.openai_api import OpenAiApi
 
 QUESTION = [{"role": "user", "content": "Hi"}]
 
@@ -91,8 +92,6 @@ def test_health_is_open(url):
 
 @pytest.fixture(scope="module")
 def locked_url(engine):
-    from engines.openai_api import OpenAiApi  # noqa: PLC0415 - beside its only use
-
     with serving(OpenAiApi(engine, engine._turns, 0).app("s3cret")) as url:
         yield url
 
