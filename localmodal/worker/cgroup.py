@@ -34,7 +34,7 @@ class Cgroup:
 
     def kill(self) -> None:
         """Ends every process in it, frozen ones too, and waits until they are gone."""
-        while processes := self._processes():
+        while processes := self.processes():
             self._thaw()
             for process in processes:
                 with contextlib.suppress(ProcessLookupError):
@@ -47,7 +47,8 @@ class Cgroup:
             with contextlib.suppress(OSError):
                 folder.rmdir()
 
-    def _processes(self) -> set[int]:
+    def processes(self) -> set[int]:
+        """Those in it, as this machine numbers them."""
         lists = [folder / "cgroup.procs" for folder in self.folders()]
         return {int(line) for path in lists if path.exists() for line in path.read_text().split()} - {os.getpid()}
 

@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localmodal.worker import linux
@@ -25,8 +26,7 @@ from localmodal.worker.rootfs import Rootfs
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
+    from collections.abc import Callable
 
     from localmodal.home import Home
     from localmodal.worker.network import Network, NetworkPool
@@ -198,11 +198,11 @@ class RuncRuntime:
             log_file.unlink(missing_ok=True)
 
     def _spawn(
-        self, command: Sequence[str], stdout: int | None, stderr: int | None, enter: Callable[[], None] | None
+        self, command: tuple[str, ...], stdout: int | None, stderr: int | None, enter: Callable[[], None] | None
     ) -> int:
         """Not asyncio's way: a process is born in the namespaces of the thread that starts it."""
         program = shutil.which(command[0], path=self._path) or command[0]
-        with open(os.devnull, "r+b") as nothing:
+        with Path(os.devnull).open("r+b") as nothing:
             streams = [nothing.fileno() if stream is None else stream for stream in (None, stdout, stderr)]
             actions = [(os.POSIX_SPAWN_DUP2, stream, number) for number, stream in enumerate(streams)]
 

@@ -1,0 +1,149 @@
+"""The snapshots of this machine: each under a name that says all it depends on, whole, and never used once in doubt.
+
+`<name>/` is a snapshot with its `manifest`; `<name>.failures` tells how often it was found bad, and why; what ends in
+`.part` or `.gone` is on its way in or out, and is removed at the next start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+import platform
+import shutil
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from localmodal.worker.snapshots.manifest import Verifier, depends_on
+from localmodal.worker.snapshots.protocol import Snapshot, SnapshotError
+
+if TYPE_CHECKING:
+    from localmodal.worker.container import Container
+    from localmodal.worker.snapshots.protocol import Snapshotter
+
+log = logging.getLogger(__name__)
+
+_COMING, _GOING = ".part", ".gone"
+_ATTEMPTS = 2
+"""A snapshot that was found bad is built once more; after that its containers start cold."""
+
+
+@dataclass(frozen=True)
+class Failures:
+    """What is known against a name."""
+
+    name: str
+    count: int
+    reason: str
+    """Of the last one."""
+
+    @property
+    def given_up(self) -> bool:
+        """Whether no other snapshot of that name will be taken."""
+        return self.count >= _ATTEMPTS
+
+
+class SnapshotLibrary:
+    """Finds, takes, verifies and removes snapshots."""
+
+    def __init__(self, folder: Path, snapshotter: Snapshotter) -> None:
+        self._folder = folder
+        self._snapshotter = snapshotter
+        self._verifier = Verifier()
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._depends_on = (platform.release(), _processor(), snapshotter.version)
+
+    def name(self, key: str) -> str:
+        """The name of the snapshot for a key: what the control plane starts the container from."""
+        return hashlib.sha256(json.dumps([key, *self._depends_on]).encode()).hexdigest()[:32]
+
+    async def find(self, key: str) -> Snapshot | None:
+        """A snapshot that is just as it was written. One that is not is marked bad, and there is none."""
+        name = self.name(key)
+        snapshot = Snapshot(name, self._folder / name)
+        async with self._locks[name]:
+            if not snapshot.folder.is_dir():
+                return None
+            if damage := await asyncio.to_thread(self._verifier.damage, snapshot.folder):
+                self.mark_bad(name, damage)
+                return None
+        return snapshot
+
+    def wanted(self, key: str) -> bool:
+        """Whether a cold start should take a snapshot: there is none, and it has not failed too often."""
+        name = self.name(key)
+        return not (self._folder / name).is_dir() and not self.failures(name).given_up
+
+    async def add(self, key: str, container: Container) -> Snapshot:
+        """Takes a snapshot of the container, which runs on. SnapshotError if that fails; nothing is left then."""
+        name = self.name(key)
+        snapshot = Snapshot(name, self._folder / name)
+        part = snapshot.folder.with_suffix(_COMING)
+        async with self._locks[name]:
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir(parents=True, mode=0o700)
+            try:
+                await self._snapshotter.checkpoint(container, part)
+                await asyncio.to_thread(self._verifier.seal, part, self._depends_on, snapshot.folder)
+                part.rename(snapshot.folder)
+            except OSError as error:
+                raise SnapshotError(f"the snapshot cannot be written: {error}") from error
+            finally:
+                await asyncio.to_thread(shutil.rmtree, part, ignore_errors=True)
+        return snapshot
+
+    def mark_bad(self, name: str, reason: str) -> None:
+        """Removes a snapshot, and remembers that it failed. Running copies keep what they have mapped."""
+        failures = Failures(name, self.failures(name).count + 1, reason)
+        self._write_failures(failures)
+        self._remove(self._folder / name)
+        what_next = "it is not taken again" if failures.given_up else "the next cold start takes it once more"
+        log.warning("snapshot %s is bad: %s. Starts are cold; %s.", name, reason, what_next)
+
+    def failures(self, name: str) -> Failures:
+        """What is known against a name; a count of 0 if nothing is."""
+        try:
+            return Failures(name, **json.loads(self._failures_file(name).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return Failures(name, 0, "")
+
+    def all_failures(self) -> list[Failures]:
+        """For `coldsnap local status`."""
+        return [self.failures(file.stem) for file in sorted(self._folder.glob("*.failures"))]
+
+    def sweep(self) -> None:
+        """Removes what was half written or half removed, and what this kernel, processor or CRIU cannot restore."""
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for folder in [path for path in self._folder.iterdir() if path.is_dir()]:
+            if folder.suffix in {_COMING, _GOING}:
+                shutil.rmtree(folder)
+            elif depends_on(folder) != self._depends_on:
+                self._remove(folder)
+
+    def _remove(self, folder: Path) -> None:
+        """Out of sight in one step, whatever happens while the files go."""
+        gone = folder.with_suffix(_GOING)
+        self._verifier.forget(folder)
+        if folder.is_dir():
+            shutil.rmtree(gone, ignore_errors=True)
+            folder.rename(gone)
+            shutil.rmtree(gone)
+
+    def _failures_file(self, name: str) -> Path:
+        return self._folder / f"{name}.failures"
+
+    def _write_failures(self, failures: Failures) -> None:
+        part = self._failures_file(failures.name).with_suffix(".failures-part")
+        part.write_text(json.dumps({"count": failures.count, "reason": failures.reason}), encoding="utf-8")
+        part.rename(self._failures_file(failures.name))
+
+
+def _processor() -> str:
+    """Model and features: code that was compiled or chosen at run time for them is in the snapshot."""
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n")[0].splitlines()
+    wanted = ("vendor_id", "cpu family", "model", "model name", "stepping", "flags")
+    facts = dict(line.partition(":")[::2] for line in lines)
+    return " ".join(value.strip() for name, value in facts.items() if name.strip() in wanted)
