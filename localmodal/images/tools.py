@@ -21,6 +21,8 @@ sys.path.append(os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__f
 """
 """As the service does it: the client's dependencies come last, so that whatever the user installed comes first."""
 _UV = re.compile(r"ghcr\.io/astral-sh/uv(?::(?P<version>[\d.]+|latest))?$")
+_CERTIFI = re.compile(r"^certifi==\S+", re.MULTILINE)
+"""A list of authorities, newer than some mirrors of PyPI are: the newest that there is serves as well."""
 _PIP_INTO = "RUN python -m pip install --no-deps --target"
 
 
@@ -28,7 +30,8 @@ def client_image(python_series: str, builder_version: str) -> api_pb2.Image:
     """The client of this process's version with what it needs, for one series of Python: in /pkg and /__modal/deps."""
     if not python_series:
         raise ImageError("the image has no Python, which functions need: give from_registry an `add_python=`")
-    requirements = files("modal").joinpath(f"builder/{builder_version}.txt").read_bytes()
+    requirements = files("modal").joinpath(f"builder/{builder_version}.txt").read_text(encoding="ascii")
+    requirements = _CERTIFI.sub("certifi", requirements)
     packages = " ".join(f"{name}=={metadata.version(name)}" for name in ("modal", "synchronicity"))
     return api_pb2.Image(
         dockerfile_commands=[
@@ -39,7 +42,7 @@ def client_image(python_series: str, builder_version: str) -> api_pb2.Image:
             "COPY /sitecustomize.py /pkg/sitecustomize.py",
         ],
         context_files=[
-            api_pb2.ImageContextFile(filename="/requirements.txt", data=requirements),
+            api_pb2.ImageContextFile(filename="/requirements.txt", data=requirements.encode()),
             api_pb2.ImageContextFile(filename="/sitecustomize.py", data=_SITE_CUSTOMIZE),
         ],
     )
