@@ -11,8 +11,6 @@ from localmodal.worker.container import Bind, Launch
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from modal_proto import api_pb2
-
     from localmodal.worker.worker import TaskLaunch
 
 _SEEN_AT = "/run/coldsnap"
@@ -28,7 +26,7 @@ def write_arguments(launch: TaskLaunch, folder: Path) -> None:
     (folder / _ARGUMENTS).write_bytes(launch.arguments.SerializeToString())
 
 
-def write_restore_state(launch: TaskLaunch, folder: Path, seen_at: str) -> None:
+def write_restore_state(launch: TaskLaunch, folder: Path) -> None:
     """Writes the sign to go on after a snapshot, for the original and for each copy: who it is now.
 
     The entrypoint sets each entry as an environment variable MODAL_*, and starts a debugger unless told not to.
@@ -36,7 +34,7 @@ def write_restore_state(launch: TaskLaunch, folder: Path, seen_at: str) -> None:
     state = {
         "task_id": launch.task_id,
         "function_id": launch.arguments.function_id,
-        "server_url": _server_url(seen_at),
+        "server_url": _server_url(_SEEN_AT),
         "snapshot_debug": "0",
     }
     part = folder / f"{_RESTORE_STATE}.part"

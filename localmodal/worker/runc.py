@@ -209,7 +209,7 @@ class RuncRuntime:
             def spawn() -> int:
                 if enter:
                     enter()
-                return os.posix_spawn(program, command, {"PATH": self._path}, file_actions=actions)
+                return os.posix_spawn(program, [*command], {"PATH": self._path}, file_actions=actions)
 
             return linux.in_own_thread(spawn)
 

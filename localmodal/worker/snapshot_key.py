@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from modal_proto import api_pb2
 
 if TYPE_CHECKING:
     from localmodal.worker.worker import TaskLaunch
 
-_SCALING = (
+_SCALING: tuple[Any, ...] = (
     "autoscaler_settings", "concurrency_limit", "task_idle_timeout_secs", "warm_pool_size", "retry_policy", "schedule",
     "_experimental_buffer_containers", "timeout_secs", "startup_timeout_secs",
 )  # fmt: skip
@@ -25,8 +25,8 @@ def snapshot_key(launch: TaskLaunch) -> str:
     """
     arguments = api_pb2.ContainerArguments()
     arguments.CopyFrom(launch.arguments)
-    for field in ("task_id", "checkpoint_id"):
-        arguments.ClearField(field)
+    arguments.ClearField("task_id")
+    arguments.ClearField("checkpoint_id")
     for field in _SCALING:
         arguments.function_def.ClearField(field)
     binds = [(str(bind.source), bind.destination, bind.read_only) for bind in launch.binds]

@@ -11,39 +11,36 @@ A task with snapshots, in order:
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import signal
-import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from localmodal.worker.capabilities import capabilities_of_this_machine, find_tools
-from localmodal.worker.container import Bind, Launch
+from localmodal.worker.entrypoint import container_launch, write_arguments, write_restore_state
 from localmodal.worker.network import NetworkPool
 from localmodal.worker.process import ProcessRuntime
 from localmodal.worker.runc import RuncRuntime
 from localmodal.worker.snapshot_key import snapshot_key
+from localmodal.worker.snapshots.criu import CriuSnapshotter
+from localmodal.worker.snapshots.library import SnapshotLibrary
 from localmodal.worker.snapshots.protocol import SnapshotError
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping
     from pathlib import Path
+    from typing import Any
 
     from modal_proto import api_pb2
 
     from localmodal.home import Home
-    from localmodal.worker.container import Capabilities, Container, Exit, Output
+    from localmodal.worker.capabilities import Tools
+    from localmodal.worker.container import Bind, Capabilities, Container, Exit, Launch, Output
     from localmodal.worker.network import ServeHttp
-    from localmodal.worker.snapshots.library import SnapshotLibrary
-    from localmodal.worker.snapshots.protocol import Snapshot, Snapshotter
+    from localmodal.worker.snapshots.protocol import Snapshot
 
 log = logging.getLogger(__name__)
-
-_RUN_FOLDER = "/run/coldsnap"
-"""Where a container sees its folder below `home.run`: the same in all, since a restored copy goes on using the name."""
-_ENTRYPOINT = ("-m", "modal._container_entrypoint")
 
 
 @dataclass(frozen=True)
@@ -74,15 +71,19 @@ class RunningTask:
 
     def __init__(self, launch: TaskLaunch, container: Container, snapshot: Snapshot | None, key: str | None) -> None:
         self.task_id = launch.task_id
-        self.restored = container.restored
+        self.launch = launch
+        self.container = container
+        self.restored = snapshot is not None
         """True: the container is a copy of `snapshot`; False: a cold start."""
         self.snapshot = snapshot.name if snapshot else None
         """The name of the snapshot that it was restored from."""
-        self.snapshotting = key is not None and not container.restored
-        """A cold start that will ask for a checkpoint."""
-        self.launch = launch
-        self.container = container
         self.key = key
+        """Of the snapshot that is to be taken of it; None: none is."""
+
+    @property
+    def snapshotting(self) -> bool:
+        """A cold start that will ask for a checkpoint."""
+        return self.key is not None
 
     async def wait(self) -> Exit:
         """Returns when the container has ended and nothing of it is left; may be called by many."""
@@ -112,22 +113,25 @@ class RunningTask:
         return await self.container.connect(port)
 
 
+@dataclass(frozen=True)
+class Snapshots:
+    """Memory snapshots on this machine."""
+
+    library: SnapshotLibrary
+    snapshotter: CriuSnapshotter
+
+
 class Worker:
     """Runs tasks on this machine."""
 
-    def __init__(
-        self,
-        home: Home,
-        runtime: RuncRuntime | ProcessRuntime,
-        snapshotter: Snapshotter | None = None,
-        library: SnapshotLibrary | None = None,
-    ) -> None:
+    def __init__(self, home: Home, runtime: RuncRuntime | ProcessRuntime, snapshots: Snapshots | None = None) -> None:
         self.runtime = runtime
-        self.snapshots = library
+        self.snapshots = snapshots
+        """None where this machine can take none."""
         self._home = home
-        self._snapshotter = snapshotter
         self._tasks: dict[str, RunningTask] = {}
         self._being_taken: set[str] = set()
+        self._at_work: set[asyncio.Task[None]] = set()
 
     @property
     def capabilities(self) -> Capabilities:
@@ -145,7 +149,7 @@ class Worker:
             return cls(home, processes)
         runtime = RuncRuntime(home, NetworkPool(http_port, serve_http), capabilities, tools.path)
         await runtime.open()
-        return cls(home, runtime)
+        return cls(home, runtime, await _open_snapshots(home, runtime, tools))
 
     async def start(self, launch: TaskLaunch) -> RunningTask:
         """Starts a task from its snapshot if there is a good one, else cold. ContainerError if neither can start."""
@@ -157,24 +161,83 @@ class Worker:
         return task
 
     async def checkpoint(self, task_id: str) -> None:
-        """Serves ContainerCheckpoint, in the background: waits for `api_closed`, takes the snapshot, lets the task go on.
+        """Serves ContainerCheckpoint, in the background: waits for `api_closed`, takes the snapshot, lets it go on.
 
         Never raises: without a snapshot the task goes on all the same, and the reason is in the daemon's log.
         """
         task = self._tasks[task_id]
-        await task.launch.api_closed()
-        if task.key and task.key not in self._being_taken:
-            self._being_taken.add(task.key)
-            await self._take_snapshot(task, task.key)
-            self._being_taken.discard(task.key)
-        self._let_go_on(task.launch)
+        try:
+            await task.launch.api_closed()
+            await self._take_snapshot(task)
+        except SnapshotError as error:
+            log.warning("%s: no memory snapshot: %s. It goes on without.", task.task_id, error)
+        except Exception:
+            log.exception("%s: no memory snapshot. It goes on without.", task.task_id)
+        finally:
+            write_restore_state(task.launch, self._folder(task.launch))
 
     def mark_bad(self, snapshot: str, reason: str) -> None:
         """A copy of that snapshot ended before it asked for work: no other is made of it."""
         assert self.snapshots, "a task was restored, so there are snapshots"
-        self.snapshots.mark_bad(snapshot, reason)
+        self.snapshots.library.mark_bad(snapshot, reason)
 
     async def close(self) -> None:
         """Ends every task and takes down what was set up ahead of time; mounts of the disk too."""
-        await asyncio.gather(*(task.kill() for task in self._tasks.values()))
+        await asyncio.gather(*(task.kill() for task in list(self._tasks.values())))
         await self.runtime.close()
+
+    async def _start_cold(self, launch: TaskLaunch, key: str | None) -> RunningTask:
+        wanted = key if key and self.snapshots and self.snapshots.library.wanted(key) else None
+        write_arguments(launch, self._folder(launch))
+        container = await self.runtime.run(self._container_launch(launch, snapshots=wanted is not None))
+        return RunningTask(launch, container, None, wanted)
+
+    async def _restore(self, launch: TaskLaunch, key: str) -> RunningTask | None:
+        """None if there is no snapshot, or if it turned out bad."""
+        assert self.snapshots, "there is a key only where there are snapshots"
+        if (snapshot := await self.snapshots.library.find(key)) is None:
+            return None
+        write_restore_state(launch, self._folder(launch))
+        try:
+            copy = await self.snapshots.snapshotter.restore(self._container_launch(launch, snapshots=True), snapshot)
+        except SnapshotError as error:
+            self.mark_bad(snapshot.name, str(error))
+            return None
+        return RunningTask(launch, copy, snapshot, None)
+
+    async def _take_snapshot(self, task: RunningTask) -> None:
+        assert self.snapshots, "a task is told to ask for a snapshot only where there are some"
+        key = task.key
+        if key is None or key in self._being_taken or not self.snapshots.library.wanted(key):
+            return  # another container was faster
+        self._being_taken.add(key)
+        try:
+            await self.snapshots.library.add(key, task.container)
+        finally:
+            self._being_taken.discard(key)
+
+    def _container_launch(self, launch: TaskLaunch, *, snapshots: bool) -> Launch:
+        isolated = self.capabilities.containers
+        return container_launch(launch, self._folder(launch), isolated=isolated, snapshots=snapshots)
+
+    def _folder(self, launch: TaskLaunch) -> Path:
+        return self._home.run / launch.task_id
+
+    def _background(self, work: Coroutine[Any, Any, None]) -> None:
+        """Keeps a reference: the event loop itself does not."""
+        task = asyncio.create_task(work)
+        self._at_work.add(task)
+        task.add_done_callback(self._at_work.discard)
+
+    async def _forget_at_the_end(self, task: RunningTask) -> None:
+        await task.wait()
+        del self._tasks[task.task_id]
+
+
+async def _open_snapshots(home: Home, runtime: RuncRuntime, tools: Tools) -> Snapshots | None:
+    if not runtime.capabilities.snapshots or tools.criu is None:
+        return None
+    snapshotter = await CriuSnapshotter.open(home, runtime, tools.criu)
+    library = SnapshotLibrary(home.disk / "snapshots", snapshotter)
+    library.sweep()
+    return Snapshots(library, snapshotter)

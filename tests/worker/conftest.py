@@ -139,6 +139,8 @@ def layer(bench: Bench) -> Callable[[str], Path]:
 @pytest.fixture
 async def runc_again(home: Home, tools: Tools) -> AsyncIterator[Callable[[], Awaitable[None]]]:
     """Opens a runtime of the same home, as a daemon does that is started again."""
-    runtime = RuncRuntime(home, NetworkPool(HTTP_PORT, Listeners().serve), Capabilities(containers=True, snapshots=False), tools.path)
+    runtime = RuncRuntime(
+        home, NetworkPool(HTTP_PORT, Listeners().serve), Capabilities(containers=True, snapshots=False), tools.path
+    )
     yield runtime.open
     await runtime.close()

@@ -24,7 +24,9 @@ async def main(kind: str, root: str) -> None:
     runtime = ProcessRuntime(home, Capabilities(containers=False, snapshots=False))
     if kind == "runc":
         tools = await find_tools(home)
-        runtime = RuncRuntime(home, NetworkPool(18182, _serve), Capabilities(containers=True, snapshots=False), tools.path)
+        runtime = RuncRuntime(
+            home, NetworkPool(18182, _serve), Capabilities(containers=True, snapshots=False), tools.path
+        )
     await runtime.open()
     for number in range(1000):
         args = ("/bin/sh", "-c", "setsid sleep 76543 & exec sleep 76543")

@@ -109,7 +109,9 @@ async def test_a_secret_that_appears_while_the_daemon_runs_is_hidden_too(runc, p
 
 async def test_the_machine_is_read_only_below_what_a_container_writes(runc):
     marker = Path("/usr/coldsnap-test-marker")
-    ended = await runc.shell(f"echo mine > {marker} && cat {marker} && rm -rf /usr/share/doc && ls /usr/share | grep -c ^doc$")
+    ended = await runc.shell(
+        f"echo mine > {marker} && cat {marker} && rm -rf /usr/share/doc && ls /usr/share | grep -c ^doc$"
+    )
     assert ended.out.splitlines() == ["mine", "0"]
     assert not marker.exists()
     assert Path("/usr/share/doc").exists()
@@ -162,12 +164,16 @@ async def test_a_container_may_not(runc, what):
 async def test_io_uring_and_userfaultfd_seem_not_to_exist(runc):
     """Neither can be checkpointed; programs that ask for them have another way."""
     calls = "[(c.syscall(number, 8, 0), ctypes.get_errno()) for number in (425, 323)]"
-    ended = await runc.run("/usr/bin/python3", "-c", f"import ctypes; c = ctypes.CDLL(None, use_errno=True); print({calls})")
+    ended = await runc.run(
+        "/usr/bin/python3", "-c", f"import ctypes; c = ctypes.CDLL(None, use_errno=True); print({calls})"
+    )
     assert ended.out == "[(-1, 38), (-1, 38)]\n"  # ENOSYS
 
 
 async def test_the_virtual_machines_host_cannot_be_reached(runc):
-    ended = await runc.run("/usr/bin/python3", "-c", "import socket; socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)")
+    ended = await runc.run(
+        "/usr/bin/python3", "-c", "import socket; socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)"
+    )
     assert "Address family not supported" in ended.err
 
 
@@ -182,12 +188,29 @@ async def test_kernel_settings_and_devices_are_out_of_reach(runc):
     """
     ended = await runc.shell(script)
     devices = set(ended.out.split())
-    expected = {"fd", "full", "mqueue", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin", "stdout", "tty", "urandom", "zero"}
+    expected = {
+        "fd",
+        "full",
+        "mqueue",
+        "null",
+        "ptmx",
+        "pts",
+        "random",
+        "shm",
+        "stderr",
+        "stdin",
+        "stdout",
+        "tty",
+        "urandom",
+        "zero",
+    }
     assert devices == expected
 
 
 async def test_a_server_inside_may_listen_on_a_low_port(runc):
-    ended = await runc.run("/usr/bin/python3", "-c", "import socket; print(socket.create_server(('0.0.0.0', 80)).getsockname())")
+    ended = await runc.run(
+        "/usr/bin/python3", "-c", "import socket; print(socket.create_server(('0.0.0.0', 80)).getsockname())"
+    )
     assert ended.out == "('0.0.0.0', 80)\n", ended.err
 
 

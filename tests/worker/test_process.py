@@ -35,7 +35,9 @@ async def test_processes_end_when_their_daemon_is_killed(home):
 
 async def test_processes_whose_supervisor_was_killed_too_are_ended_by_the_next_daemon(process, home):
     daemon = await _daemon(home)
-    supervisors = subprocess.run(["pgrep", "-P", str(daemon.pid)], capture_output=True, text=True, check=True).stdout.split()
+    supervisors = subprocess.run(
+        ["pgrep", "-P", str(daemon.pid)], capture_output=True, text=True, check=True
+    ).stdout.split()
     daemon.send_signal(signal.SIGSTOP)
     for pid in supervisors:
         os.kill(int(pid), signal.SIGKILL)

@@ -39,7 +39,10 @@ async def test_cores_become_shares_and_a_quota(runc):
     folders = container.bundle.cgroup.folders()
     values = {name: _read(folders, name) for name in ("cpu.cfs_quota_us", "cpu.shares", "cpu.max")}
     await container.kill()
-    assert values["cpu.max"] == "150000 100000" or (values["cpu.cfs_quota_us"], values["cpu.shares"]) == ("150000", "512")
+    assert values["cpu.max"] == "150000 100000" or (values["cpu.cfs_quota_us"], values["cpu.shares"]) == (
+        "150000",
+        "512",
+    )
 
 
 def _read(folders: list[Path], name: str) -> str:
