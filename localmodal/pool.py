@@ -233,7 +233,7 @@ class Pool:
         for _ in range(self._wanted() - len(self._live())):
             task = self._records.new(self.function)
             self.tasks[task.id] = task
-            self._spawn(self._live_and_die(task))
+            self.spawn(self._live_and_die(task))
 
     def _wanted(self) -> int:
         function, live = self.function, self._live()
@@ -244,7 +244,8 @@ class Pool:
         buffer = function.settings.buffer_containers if load else 0
         return min(max(needed + buffer, function.settings.min_containers), function.max_containers)
 
-    def _spawn(self, work: Awaitable[None]) -> None:
+    def spawn(self, work: Awaitable[None]) -> None:
+        """Does something in the background; the pool ends only after it."""
         background = asyncio.ensure_future(work)
         self._background.add(background)
         background.add_done_callback(self._background.discard)
@@ -270,7 +271,7 @@ class Pool:
             task.log.system("Restoring Function from memory snapshot.")
         self._records.started(task)
         if task.phase is Phase.DRAINING or self.stopped:
-            self._spawn(task.container.kill())
+            self.spawn(task.container.kill())
         elif task.phase is Phase.STARTING:
             limit = task.function.definition.startup_timeout_secs or task.function.definition.timeout_secs
             task.set_timer(asyncio.get_running_loop().call_later(limit or 300, self._hangs, task, limit))
@@ -333,7 +334,7 @@ class Pool:
         self._requeue([one.input for one in self._release_all(task)])
         grace = task.function.definition.http_config.exit_grace_period or _DRAIN_GRACE
         if task.container:
-            self._spawn(_stopped(task.container, grace))
+            self.spawn(_stopped(task.container, grace))
         self.changed.beat()
         self.scale()
 
@@ -342,7 +343,7 @@ class Pool:
         task.end_reason = task.end_reason or reason
         task.log.system(f"Container {task.id} is ended: {reason}.")
         if task.container:
-            self._spawn(task.container.kill())
+            self.spawn(task.container.kill())
 
     def _release_all(self, task: Task) -> list[Running]:
         return [running for one in list(task.running) if (running := self._release(task, one))]

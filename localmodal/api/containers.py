@@ -82,9 +82,9 @@ class ContainerCalls(Group):
 
     async def ContainerCheckpoint(self, _: api_pb2.ContainerCheckpointRequest) -> Empty:
         """The container is ready for its memory snapshot: it closes its connections and waits."""
-        _, task = self._own
+        pool, task = self._own
         task.log.system("Creating memory snapshot for Function.")
-        await self.plane.worker.checkpoint(self.task_id)
+        pool.spawn(self.plane.worker.checkpoint(task.id))
         return Empty()
 
     async def ContainerServerLifecycleReady(
