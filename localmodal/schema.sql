@@ -186,3 +186,16 @@ CREATE TABLE IF NOT EXISTS image_tags (
     published_at REAL NOT NULL,
     PRIMARY KEY (environment, tag, revision_id)
 );
+-- Proxy tokens (proxy_tokens.py)
+CREATE TABLE IF NOT EXISTS proxy_tokens (
+    id TEXT PRIMARY KEY,
+    secret_digest TEXT NOT NULL,
+    name TEXT NOT NULL,
+    scoped INTEGER NOT NULL,
+    created_at REAL NOT NULL
+);
+CREATE TABLE IF NOT EXISTS proxy_token_environments (
+    token_id TEXT NOT NULL REFERENCES proxy_tokens (id) ON DELETE CASCADE,
+    environment_id TEXT NOT NULL REFERENCES environments (id) ON DELETE CASCADE,
+    PRIMARY KEY (token_id, environment_id)
+);

@@ -15,6 +15,7 @@ from localmodal.api.functions import FunctionCalls
 from localmodal.api.images import Images
 from localmodal.api.logs import LogCalls
 from localmodal.api.mounts import Mounts
+from localmodal.api.proxy_tokens import ProxyTokens
 from localmodal.api.queues import Queues
 from localmodal.api.secrets import Secrets
 from localmodal.api.tasks import TaskCalls
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 GROUPS: tuple[type[Group], ...] = (
     Access, AppCalls, Blobs, CallCalls, ContainerCalls, Dicts, Environments, FunctionCalls, Images, LogCalls, Mounts,
-    Queues, Secrets, TaskCalls, Volumes, Workspaces,
+    ProxyTokens, Queues, Secrets, TaskCalls, Volumes, Workspaces,
 )  # fmt: skip
 
 
