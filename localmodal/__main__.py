@@ -93,6 +93,7 @@ def _serve(home: Home, ready_fd: int | None) -> int:
     from localmodal.daemon import Daemon, DaemonError
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("grpclib.server").setLevel(logging.WARNING)  # it logs every client that hangs up
     home.root.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def ready(_: Endpoint) -> None:

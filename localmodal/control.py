@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import select
 import shutil
@@ -16,6 +17,9 @@ from localmodal.store import Store
 from localmodal.token import Token
 
 if TYPE_CHECKING:
+    import socket
+    from collections.abc import Awaitable, Callable
+
     from localmodal.home import Home
 
 _START_WITHIN = 120.0
@@ -137,9 +141,23 @@ def _contents(home: Home, *, alive: bool) -> dict[str, Any]:
 
 def destroy(home: Home) -> None:
     """Ends the daemon and removes everything that it has made."""
-    from localmodal.worker.worker import remove_leftovers
-
     stop(home)
+    if home.disk_image.exists():
+        asyncio.run(_sweep(home))
     if home.root.exists():
-        remove_leftovers(home)
         shutil.rmtree(home.root)
+
+
+async def _sweep(home: Home) -> None:
+    """Ends and unmounts what a daemon that was killed has left behind."""
+    from localmodal.worker.worker import Worker
+
+    worker = await Worker.open(home, 1, _serve_nothing)
+    await worker.close()
+
+
+async def _serve_nothing(_: socket.socket) -> Callable[[], Awaitable[None]]:
+    async def stop() -> None:
+        """There is nothing to stop."""
+
+    return stop

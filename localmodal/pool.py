@@ -270,7 +270,7 @@ class Pool:
         if task.container.restored:
             task.log.system("Restoring Function from memory snapshot.")
         self._records.started(task)
-        if task.phase is Phase.DRAINING or self.stopped:
+        if task.end_reason or self.stopped:  # it was ended before there was anything to end
             self.spawn(task.container.kill())
         elif task.phase is Phase.STARTING:
             limit = task.function.definition.startup_timeout_secs or task.function.definition.timeout_secs
