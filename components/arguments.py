@@ -84,8 +84,6 @@ class ServiceArgs:
     snapshot: Input[SnapshotArgs] | None = None
     warmup: Input[WarmupArgs] | None = None
     rollout: Input[Literal["rolling", "recreate"]] | None = None
-    backend: Literal["local", "modal"] | None = None
-    """Where it runs; none: the stack's `coldsnap:backend`."""
 
 
 def values_of(arguments: Any) -> Any:

@@ -1,0 +1,130 @@
+"""The shell between Pulumi and `service/`, over gRPC against the real process that Pulumi starts for it."""
+
+import base64
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent import futures
+from typing import Any
+
+import dill
+import grpc
+import pytest
+from components.cuda_runtime_image import CudaRuntimeImageProvider
+from components.gpu_deployment import GpuDeploymentProvider
+from components.provider import ServiceProvider, plain
+from components.snapshot_warmup import SnapshotWarmupProvider
+from google.protobuf import empty_pb2, json_format, struct_pb2
+from pulumi.dynamic.dynamic import serialize_provider
+from pulumi.runtime.proto import engine_pb2_grpc, provider_pb2, provider_pb2_grpc
+from pulumi.runtime.rpc import UNKNOWN
+
+URN = "urn:pulumi:dev::p::coldsnap:index:SnapshottedGpuService$pulumi-python:dynamic/coldsnap:GpuDeployment::chat"
+INPUTS = {
+    "urn": URN,
+    "app_name": "chat",
+    "backend": "modal",
+    "engine": {"kind": "llama_cpp", "options": {"n_ctx": 4096}},
+    "scaling": {"scaledown_window": 60},
+}
+
+
+class Engine(engine_pb2_grpc.EngineServicer):
+    """Takes what a provider logs, as Pulumi's engine does."""
+
+    def __init__(self) -> None:
+        self.logged: list[Any] = []
+
+    def Log(self, request: Any, context: Any) -> Any:  # noqa: N802 - the call's name
+        del context
+        self.logged.append(request)
+        return empty_pb2.Empty()
+
+
+@pytest.fixture
+def engine() -> Iterator[tuple[Engine, str]]:
+    servicer, server = Engine(), grpc.server(futures.ThreadPoolExecutor())
+    engine_pb2_grpc.add_EngineServicer_to_server(servicer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield servicer, f"127.0.0.1:{port}"
+    server.stop(None)
+
+
+@pytest.fixture
+def provider(engine: tuple[Engine, str]) -> Iterator[provider_pb2_grpc.ResourceProviderStub]:
+    command = [sys.executable, "-u", "-m", "pulumi.dynamic", engine[1]]
+    stranger = {name: value for name, value in os.environ.items() if not name.startswith("MODAL_TOKEN")}
+    stranger["MODAL_CONFIG_PATH"] = os.devnull
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=stranger) as process:
+        assert process.stdout is not None
+        port = process.stdout.readline().decode().strip()
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            yield provider_pb2_grpc.ResourceProviderStub(channel)
+        process.kill()
+
+
+def bag(kind: type[ServiceProvider], values: dict[str, Any]) -> struct_pb2.Struct:
+    return json_format.ParseDict({**values, "__provider": serialize_provider(kind())}, struct_pb2.Struct())
+
+
+def diff(provider: Any, old: dict[str, Any], new: dict[str, Any]) -> Any:
+    kind = GpuDeploymentProvider
+    return provider.Diff(provider_pb2.DiffRequest(id="chat", urn=URN, olds=bag(kind, old), news=bag(kind, new)))
+
+
+@pytest.mark.parametrize("kind", [CudaRuntimeImageProvider, GpuDeploymentProvider, SnapshotWarmupProvider])
+def test_a_provider_is_pickled_by_reference_and_holds_nothing(kind: type[ServiceProvider]) -> None:
+    pickled = base64.b64decode(serialize_provider(kind()))
+    assert kind.__name__.encode() in pickled
+    assert len(pickled) < 150
+    assert vars(dill.loads(pickled)) == {}
+
+
+def test_no_diff_over_the_wire_if_nothing_changes(provider: Any) -> None:
+    """Whole numbers arrive as floats."""
+    outputs = INPUTS | {"version": 1, "url": "http://chat.localhost"}
+    assert diff(provider, outputs, INPUTS).changes == provider_pb2.DiffResponse.DIFF_NONE
+
+
+def test_a_change_is_named_in_the_status_column(provider: Any, engine: tuple[Engine, str]) -> None:
+    answer = diff(provider, INPUTS, INPUTS | {"scaling": {"scaledown_window": 90}})
+    assert answer.changes == provider_pb2.DiffResponse.DIFF_SOME
+    (line,) = engine[0].logged
+    assert (line.message, line.urn, line.ephemeral) == (
+        "live autoscaler update, no new version, snapshot kept (scaling)",
+        URN,
+        True,
+    )
+
+
+def test_another_name_replaces(provider: Any) -> None:
+    assert list(diff(provider, INPUTS, INPUTS | {"app_name": "talk"}).replaces) == ["app_name"]
+
+
+def test_an_image_that_is_not_known_yet_is_a_change(provider: Any) -> None:
+    answer = diff(provider, INPUTS | {"image_id": "im-1"}, INPUTS | {"image_id": UNKNOWN})
+    assert answer.changes == provider_pb2.DiffResponse.DIFF_SOME
+
+
+def test_unknown_inputs_pass_the_check(provider: Any) -> None:
+    news = bag(GpuDeploymentProvider, INPUTS | {"image_id": UNKNOWN})
+    answer = provider.Check(provider_pb2.CheckRequest(urn=URN, news=news))
+    assert not answer.failures
+    assert answer.inputs["image_id"] == UNKNOWN
+
+
+def test_a_failure_reaches_the_user_without_a_traceback(provider: Any) -> None:
+    """The client refuses to go anywhere without a token."""
+    inputs = INPUTS | {"owner": "p.dev", "environment": ""}
+    with pytest.raises(grpc.RpcError) as caught:
+        provider.Delete(provider_pb2.DeleteRequest(id="chat", urn=URN, properties=bag(GpuDeploymentProvider, inputs)))
+    assert caught.value.details().startswith("Failure: Token missing.")
+    assert "Traceback" not in caught.value.details()
+
+
+def test_values_are_as_they_were_declared() -> None:
+    wire = json.loads('{"a": 4096.0, "b": 0.5, "c": [1.0, {"d": null}], "e": null, "__provider": "x", "f": true}')
+    assert plain(wire) == {"a": 4096, "b": 0.5, "c": [1, {}], "f": True}
