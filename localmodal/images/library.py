@@ -97,8 +97,12 @@ class Images:
         record = self._records.begin(image_id, recipe, request, new_id("ta"))
         task = asyncio.create_task(self._build(record, request.image), name=f"build {image_id}")
         self._builds[image_id] = task
-        task.add_done_callback(lambda _: self._builds.pop(image_id, None))
+        task.add_done_callback(lambda _: self._ended(image_id))
         return record
+
+    def _ended(self, image_id: str) -> None:
+        del self._builds[image_id]
+        self._logs.written.beat()
 
     def _recipe(self, image: api_pb2.Image) -> str:
         """Digest of all that the image depends on. A nameless secret counts by its values, a named one by its name."""
@@ -128,7 +132,6 @@ class Images:
             self._records.fail(record.id, f"the local builder failed: {error!r}; its log says more")
         finally:
             task_log.close()
-            self._logs.written.beat()
 
     async def _inputs(self, image: api_pb2.Image, folder: Path) -> Inputs:
         _refuse_unserved(image)
@@ -138,7 +141,7 @@ class Images:
             context=await self._context(image, folder),
             secrets=self._secrets.environment(image.secret_ids),
             volumes=tuple(
-                Bind(self._volumes.path(mount.volume_id), mount.mount_path, mount.read_only)
+                Bind(self._volumes.path(mount.volume_id, mount.sub_path), mount.mount_path, mount.read_only)
                 for mount in image.volume_mounts
             ),
             build_args=dict(image.build_args),
