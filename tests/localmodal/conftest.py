@@ -1,5 +1,6 @@
 """The real client and the real command line, against the daemon of `tests/conftest.py`."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -13,6 +14,9 @@ from modal.environments import create_environment
 from modal_proto import api_pb2
 from modal_proto.api_grpc import ModalClientStub
 
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+"""Functions are sent pickled, so a container's Python must be the test's own."""
+Deploy = Callable[..., modal.App]
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -74,3 +78,32 @@ def cli(daemon, environment, tmp_path) -> Cli:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def image() -> modal.Image:
+    """The least image that has a Python: built once for all tests."""
+    return modal.Image.from_registry(f"python:{PYTHON}-slim-bookworm")
+
+
+@pytest.fixture
+def app(request, image) -> modal.App:
+    """An app of the test's own, whose functions are sent pickled: `@app.function(serialized=True)`."""
+    name = "".join(letter if letter.isalnum() else "-" for letter in request.node.name)[-50:].strip("-")
+    return modal.App(name, image=image)
+
+
+@pytest.fixture
+def deploy(client) -> Iterator[Deploy]:
+    """Deploys apps, and stops them after the test."""
+    deployed = {}
+
+    def deploy(app: modal.App, **options) -> modal.App:
+        app.deploy(client=client, **options)
+        deployed[app.app_id] = app
+        return app
+
+    yield deploy
+    for app in deployed.values():
+        with contextlib.suppress(modal.exception.Error):
+            app.stop(client=client)
