@@ -107,7 +107,7 @@ class TaskLauncher:
 
     def _volumes(self, definition: api_pb2.Function) -> tuple[Bind, ...]:
         return tuple(
-            Bind(self._plane.volumes.path(mount.volume_id) / mount.sub_path, mount.mount_path, mount.read_only)
+            Bind(self._plane.volumes.path(mount.volume_id, mount.sub_path), mount.mount_path, mount.read_only)
             for mount in definition.volume_mounts
         )
 

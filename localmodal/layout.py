@@ -12,9 +12,7 @@ if TYPE_CHECKING:
     from localmodal.plane import Plane
 
 
-def function_handle(
-    function: api_pb2.Function, app_id: str, definition_id: str = ""
-) -> api_pb2.FunctionHandleMetadata:
+def function_handle(function: api_pb2.Function, app_id: str, definition_id: str = "") -> api_pb2.FunctionHandleMetadata:
     """What a handle of a function needs to know to call it. `function` has its web addresses in it."""
     handle = _handle(function)
     handle.class_parameter_info.CopyFrom(function.class_parameter_info)
@@ -70,11 +68,11 @@ def app_layout(plane: Plane, app: App) -> api_pb2.AppLayout:
         layout.objects.add(object_id=function.id, function_handle_metadata=handle_of(plane, function))
     for tag, class_id in version.published.class_ids.items():
         layout.objects.add(object_id=class_id, class_handle_metadata=class_handle(plane, version, tag))
-    _add_dependencies(layout, functions)
+    _add_dependencies(plane, layout, functions)
     return layout
 
 
-def _add_dependencies(layout: api_pb2.AppLayout, functions: list[Function]) -> None:
+def _add_dependencies(plane: Plane, layout: api_pb2.AppLayout, functions: list[Function]) -> None:
     """The container hydrates what its code refers to by these ids; a handle that is not there is an error in it."""
     known = {one.object_id for one in layout.objects}
     for dependency in (one for function in functions for one in function.definition.object_dependencies):
@@ -83,4 +81,4 @@ def _add_dependencies(layout: api_pb2.AppLayout, functions: list[Function]) -> N
         known.add(dependency.object_id)
         added = layout.objects.add(object_id=dependency.object_id)
         if dependency.object_id.startswith("vo-"):
-            added.volume_metadata.version = 1
+            added.volume_metadata.CopyFrom(plane.volumes.metadata(dependency.object_id))

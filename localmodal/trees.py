@@ -105,10 +105,11 @@ class Tree:
                 os.unlink(name, dir_fd=folder)
             os.symlink(target, name, dir_fd=folder)
 
-    def make_folder(self, path: str) -> None:
-        """Makes a folder and those above it, as far as they are not there."""
-        with self._folder(self._inside(path), create=True):
-            pass
+    def make_folder(self, path: str) -> Path:
+        """A folder, made with those above it as far as they are not there; its path holds no links."""
+        inside = self._inside(path)
+        with self._folder(inside, create=True):
+            return self.root.resolve() / inside
 
     def remove(self, path: str, *, recursive: bool) -> None:
         """Removes a file or a link, or with `recursive` a folder with all that is in it."""

@@ -65,26 +65,24 @@ class Volumes:
             if created:
                 version = file_system or api_pb2.VOLUME_FS_VERSION_V1
                 self._store.write("INSERT INTO volumes (id, file_system) VALUES (?, ?)", volume.id, version)
-        (self._root / volume.id).mkdir(exist_ok=True)
+                (self._root / volume.id).mkdir()
         return volume
 
-    def file_system(self, volume_id: str) -> api_pb2.VolumeFsVersion.ValueType:
-        """Which of its two ways of listing and uploading the client uses for a volume."""
+    def metadata(self, volume_id: str) -> api_pb2.VolumeMetadata:
+        """What the client's handle knows; by the version it chooses one of two ways of listing and uploading."""
+        volume = self._objects.get(Kind.VOLUME, volume_id)
         row = self._store.row("SELECT file_system FROM volumes WHERE id = ?", volume_id)
         assert row is not None
-        version: api_pb2.VolumeFsVersion.ValueType = row["file_system"]
-        return version
+        return api_pb2.VolumeMetadata(version=row["file_system"], name=volume.name, creation_info=volume.creation_info)
 
-    def path(self, volume_id: str) -> Path:
-        """The volume's folder, for a container to see; NOT_FOUND if there is no such volume."""
-        self._objects.get(Kind.VOLUME, volume_id)
-        path = self._root / volume_id
-        path.mkdir(exist_ok=True)
-        return path
+    def path(self, volume_id: str, sub_path: str = "") -> Path:
+        """The folder that a container sees: the volume's, or one in it, which is made if need be."""
+        return self.tree(volume_id).make_folder(sub_path)
 
     def tree(self, volume_id: str) -> VolumeTree:
-        """The volume's files, for a client to reach."""
-        return VolumeTree(self.path(volume_id), self._aside)
+        """The volume's files, for a client to reach; NOT_FOUND if there is no such volume."""
+        self._objects.get(Kind.VOLUME, volume_id)
+        return VolumeTree(self._root / volume_id, self._aside)
 
     async def commit(self, volume_id: str) -> int:
         """Returns when all that was written is on the disk; the number of commits so far."""

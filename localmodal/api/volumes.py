@@ -18,7 +18,6 @@ from localmodal.volumes import BLOCK, Upload
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
-    from localmodal.objects import Object
     from localmodal.trees import Node
 
 _BATCH = 500
@@ -37,13 +36,13 @@ class Volumes(Group):
     async def VolumeGetOrCreate(self, request: api_pb2.VolumeGetOrCreateRequest) -> api_pb2.VolumeGetOrCreateResponse:
         """Looks a volume up by name, or makes it."""
         volume = self.plane.volumes.get_or_create(Wish.of(request), request.version)
-        metadata = self._metadata(volume)
+        metadata = self.plane.volumes.metadata(volume.id)
         return api_pb2.VolumeGetOrCreateResponse(volume_id=volume.id, version=metadata.version, metadata=metadata)
 
     async def VolumeGetById(self, request: api_pb2.VolumeGetByIdRequest) -> api_pb2.VolumeGetByIdResponse:
         """Looks a volume up by its id."""
-        volume = self.plane.objects.get(Kind.VOLUME, request.volume_id)
-        return api_pb2.VolumeGetByIdResponse(volume_id=volume.id, metadata=self._metadata(volume))
+        metadata = self.plane.volumes.metadata(request.volume_id)
+        return api_pb2.VolumeGetByIdResponse(volume_id=request.volume_id, metadata=metadata)
 
     async def VolumeHeartbeat(self, request: api_pb2.VolumeHeartbeatRequest) -> Empty:
         """Keeps an ephemeral volume alive."""
@@ -54,20 +53,16 @@ class Volumes(Group):
         """Lists the volumes of an environment."""
         page = self.plane.objects.page(Kind.VOLUME, request.environment_name, request.pagination)
         return api_pb2.VolumeListResponse(
-            items=[self._item(volume) for volume in page],
+            items=[
+                api_pb2.VolumeListItem(
+                    label=volume.name,
+                    volume_id=volume.id,
+                    created_at=volume.created_at,
+                    metadata=self.plane.volumes.metadata(volume.id),
+                )
+                for volume in page
+            ],
             environment_name=self.plane.environments.get(request.environment_name).name,
-        )
-
-    def _item(self, volume: Object) -> api_pb2.VolumeListItem:
-        return api_pb2.VolumeListItem(
-            label=volume.name, volume_id=volume.id, created_at=volume.created_at, metadata=self._metadata(volume)
-        )
-
-    def _metadata(self, volume: Object) -> api_pb2.VolumeMetadata:
-        return api_pb2.VolumeMetadata(
-            version=self.plane.volumes.file_system(volume.id),
-            name=volume.name,
-            creation_info=volume.creation_info,
         )
 
     async def VolumeRename(self, request: api_pb2.VolumeRenameRequest) -> Empty:

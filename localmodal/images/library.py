@@ -12,7 +12,6 @@ import logging
 import platform
 import secrets
 import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 

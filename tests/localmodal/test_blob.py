@@ -48,7 +48,7 @@ async def test_other_content_than_announced_is_refused_and_not_kept(call, http, 
     async with http.put(blob.upload_urls.items[0], data=b"something else") as answer:
         assert answer.status == 400
         assert "it changed while it was read" in await answer.text()
-    assert list((daemon.home / "local/blobs/incoming").iterdir()) == []
+    assert list((daemon.paths.blobs / "incoming").iterdir()) == []
 
 
 async def test_an_address_is_good_for_what_it_was_given_out_for_alone(call, http):

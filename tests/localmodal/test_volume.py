@@ -20,7 +20,7 @@ def volume(client, request):
 @pytest.fixture
 def files(daemon, volume):
     """The volume as containers see it."""
-    return daemon.home / "local/volumes" / volume.object_id
+    return daemon.paths.volumes / volume.object_id
 
 
 def put(volume, contents: dict[str, bytes], *, force: bool = False) -> None:
@@ -173,7 +173,7 @@ def test_a_deleted_volume_is_gone_with_its_files(daemon, client, environment):
     volume = modal.Volume.from_name("gone", environment_name=environment, create_if_missing=True, client=client)
     put(volume, {"file": b"content"})
     modal.Volume.objects.delete("gone", environment_name=environment, client=client)
-    assert not (daemon.home / "local/volumes" / volume.object_id).exists()
+    assert not (daemon.paths.volumes / volume.object_id).exists()
     with pytest.raises(FileNotFoundError):
         read(volume, "file")
 
@@ -187,7 +187,7 @@ def test_a_volume_of_another_version_than_asked_for_is_an_error(client, environm
 def test_files_survive_the_daemon_being_killed(daemon, client, environment):
     volume = modal.Volume.from_name("kept", environment_name=environment, create_if_missing=True, client=client)
     put(volume, {"file": b"content"})
-    unfinished = daemon.home / "local/volumes/aside/up-half"
+    unfinished = daemon.paths.volumes / "aside/up-half"
     unfinished.write_bytes(b"half of a fi")
     daemon.kill()
     daemon.start()
