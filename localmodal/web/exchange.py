@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from modal_proto import api_pb2
@@ -13,10 +12,9 @@ from localmodal.web.asgi import from_bytes, to_chunk
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
+    from localmodal.blobs import Blobs
     from localmodal.calls import Call, Calls
     from localmodal.web.asgi import Message, Receive
-
-ReadBlob = Callable[[str], Awaitable[bytes]]
 
 FIRST_MESSAGE_WITHIN = 1.0
 """Seconds after which the app is told of a request whose body has not begun: the container gives up on one that it
@@ -28,9 +26,9 @@ DISCONNECT_GRACE = 5.0
 class Exchange:
     """The call of a web function."""
 
-    def __init__(self, calls: Calls, read_blob: ReadBlob, function_id: str, message: api_pb2.FunctionInput) -> None:
+    def __init__(self, calls: Calls, blobs: Blobs, function_id: str, message: api_pb2.FunctionInput) -> None:
         self._calls = calls
-        self._read_blob = read_blob
+        self._blobs = blobs
         self._seen = 0
         self.taking = asyncio.Lock()
         """Held by whoever takes the response: a result that is asked for twice is not handed out in halves."""
@@ -75,10 +73,13 @@ class Exchange:
     async def messages(self) -> AsyncGenerator[Message]:
         """What the app sends, as it comes; ends when the call does. Can be taken up again after a cancellation."""
         async for chunk in self._call.data_out.read(after=self._seen):
-            data = await self._read_blob(chunk.data_blob_id) if chunk.data_blob_id else chunk.data
+            data = await self._content(chunk.data_blob_id) if chunk.data_blob_id else chunk.data
             self._seen = chunk.index
             if chunk.data_format == api_pb2.DATA_FORMAT_ASGI and (message := from_bytes(data)):
                 yield message
+
+    async def _content(self, blob_id: str) -> bytes:
+        return await asyncio.to_thread(self._blobs.path(blob_id).read_bytes)
 
     async def result(self) -> api_pb2.GenericResult:
         """How the call ended."""

@@ -11,6 +11,7 @@ import uvicorn
 from grpclib import GRPCError
 from uvicorn.server import ServerState
 
+from localmodal.links import PREFIX
 from localmodal.web import replies
 from localmodal.web.asgi import header
 from localmodal.web.functions import WebFunction, WebFunctions
@@ -24,11 +25,13 @@ if TYPE_CHECKING:
 
     from modal_proto import api_pb2
 
+    from localmodal.apps import Apps
+    from localmodal.blobs import Blobs
     from localmodal.calls import Calls
+    from localmodal.environments import Environments
     from localmodal.functions import Functions
     from localmodal.web.access import Doorkeeper
     from localmodal.web.asgi import App, Receive, Scope, Send
-    from localmodal.web.exchange import ReadBlob
     from localmodal.web.labels import Labels, Target
     from localmodal.web.servers import ServerTasks
 
@@ -47,14 +50,15 @@ class Behind:
     """What the front needs of the control plane."""
 
     labels: Labels
+    apps: Apps
+    environments: Environments
     functions: Functions
     calls: Calls
-    servers: ServerTasks
+    blobs: Blobs
+    scheduler: ServerTasks
     doorkeeper: Doorkeeper
-    read_blob: ReadBlob
-    blobs: App
-    """Serves uploads and downloads of blobs, below `blobs_path`."""
-    blobs_path: str
+    transfers: App
+    """Serves uploads and downloads below `links.PREFIX`."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +75,8 @@ class Front:
 
     def __init__(self, behind: Behind) -> None:
         self._behind = behind
-        self._functions = WebFunctions(behind.calls, behind.read_blob)
-        self._servers = Servers(behind.servers)
+        self._functions = WebFunctions(behind.calls, behind.blobs)
+        self._servers = Servers(behind.scheduler)
         self._state = ServerState()
         self._config = uvicorn.Config(
             self,
@@ -118,8 +122,8 @@ class Front:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         asked = _asked(scope)
-        if asked is None and scope["path"].startswith(self._behind.blobs_path):
-            await self._behind.blobs(scope, receive, send)
+        if asked is None and scope["path"].startswith(PREFIX):
+            await self._behind.transfers(scope, receive, send)
         elif asked is None or (target := self._behind.labels.find(asked.label)) is None:
             await replies.UNKNOWN_LABEL(scope, send)
         elif (definition := self._definition(target)) is None:
@@ -142,14 +146,18 @@ class Front:
             return None
 
     def _refusal(self, scope: Scope, target: Target, definition: api_pb2.Function) -> replies.Reply | None:
-        if definition.is_server:
-            if definition.http_config.unauthenticated:
-                return None
-            return self._behind.doorkeeper.refuse(scope, target.app_id, target.function_id)
-        config = (
-            definition.method_definitions[target.method].webhook_config if target.method else definition.webhook_config
-        )
-        return self._behind.doorkeeper.refuse(scope, target.app_id) if config.requires_proxy_auth else None
+        if not _protected(definition, target.method):
+            return None
+        environment = self._behind.environments.get(self._behind.apps.get(target.app_id).environment)
+        server_id = target.function_id if definition.is_server else ""
+        return self._behind.doorkeeper.refuse(scope, environment.id, server_id)
+
+
+def _protected(definition: api_pb2.Function, method: str) -> bool:
+    if definition.is_server:
+        return not definition.http_config.unauthenticated
+    config = definition.method_definitions[method].webhook_config if method else definition.webhook_config
+    return bool(config.requires_proxy_auth)
 
 
 def _asked(scope: Scope) -> _Asked | None:

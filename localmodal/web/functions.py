@@ -18,9 +18,9 @@ from localmodal.web.exchange import Exchange
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
 
+    from localmodal.blobs import Blobs
     from localmodal.calls import Calls
     from localmodal.web.asgi import Message, Receive, Scope, Send
-    from localmodal.web.exchange import ReadBlob
 
 log = logging.getLogger(__name__)
 
@@ -45,9 +45,9 @@ class WebFunction:
 class WebFunctions:
     """Serves requests and websockets through function calls."""
 
-    def __init__(self, calls: Calls, read_blob: ReadBlob) -> None:
+    def __init__(self, calls: Calls, blobs: Blobs) -> None:
         self._calls = calls
-        self._read_blob = read_blob
+        self._blobs = blobs
         self._pending: dict[str, Exchange] = {}
 
     async def http(self, function: WebFunction, scope: Scope, receive: Receive, send: Send) -> None:
@@ -66,7 +66,7 @@ class WebFunctions:
     @asynccontextmanager
     async def _exchange(self, function: WebFunction, scope: Scope, receive: Receive) -> AsyncIterator[Exchange]:
         message = function_input(scope, function.path, function.method)
-        exchange = Exchange(self._calls, self._read_blob, function.function_id, message)
+        exchange = Exchange(self._calls, self._blobs, function.function_id, message)
         feeding = asyncio.create_task(exchange.feed(receive))
         try:
             yield exchange
