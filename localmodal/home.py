@@ -1,5 +1,6 @@
 """Where the local control plane keeps what it owns: one folder below $COLDSNAP_HOME."""
 
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,11 @@ class Home:
     def default(cls) -> "Home":
         """The folder of this user's control plane."""
         return cls(coldsnap_home() / "local")
+
+    @property
+    def tag(self) -> str:
+        """Eight hexadecimal digits that tell this home's things in the kernel (groups, interfaces) from another's."""
+        return hashlib.sha256(os.fsencode(self.root)).hexdigest()[:8]
 
     @property
     def database(self) -> Path:

@@ -44,6 +44,8 @@ class Launch:
     memory_limit_mib: int | None = None
     purpose: Literal["function", "build"] = "function"
     """`build` has the host's network and the capabilities that package managers need; `function` has neither."""
+    internet: bool = True
+    """False: a function's container reaches nobody but the control plane."""
     keep_upper: Path | None = None
     """Where the container's own writes stay after its end (a build step's layer); none: a folder that is removed."""
 

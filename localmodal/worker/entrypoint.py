@@ -6,6 +6,8 @@ import json
 import os
 from typing import TYPE_CHECKING
 
+from modal_proto import api_pb2
+
 from localmodal.worker.container import Bind, Launch
 
 if TYPE_CHECKING:
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
 
     from localmodal.worker.worker import TaskLaunch
 
+_BLOCKED = api_pb2.NetworkAccess.NetworkAccessType.BLOCKED
 _SEEN_AT = "/run/coldsnap"
 """Where a container sees its folder below `home.run`: the same in all, since a restored copy goes on using the name."""
 _PYTHON_PATH = ("/root", "/pkg")
@@ -45,7 +48,9 @@ def write_restore_state(launch: TaskLaunch, folder: Path) -> None:
 def container_launch(launch: TaskLaunch, folder: Path, *, isolated: bool, snapshots: bool) -> Launch:
     """What a runtime starts. `isolated`: the container has a root of its own, so its folder is bound into it."""
     seen_at = _SEEN_AT if isolated else str(folder)
-    limits = launch.arguments.function_def.resources
+    definition = launch.arguments.function_def
+    limits = definition.resources
+    blocked = definition.block_network or definition.network_access.network_access_type == _BLOCKED
     return Launch(
         id=launch.task_id,
         args=(launch.python, "-m", "modal._container_entrypoint"),
@@ -58,6 +63,7 @@ def container_launch(launch: TaskLaunch, folder: Path, *, isolated: bool, snapsh
         cpu_limit=limits.milli_cpu_max / 1000 or None,
         memory_mib=limits.memory_mb or None,
         memory_limit_mib=limits.memory_mb_max or None,
+        internet=not blocked,
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import logging
 import os
@@ -118,7 +117,7 @@ class RuncRuntime:
         self._state = home.root / "runc"
         self._containers = self.disk.folder / "containers"
         self._masks = Masks(self.disk.folder / "masks", ours=(home.root.parent,))
-        self._prefix = f"coldsnap-{hashlib.sha256(os.fsencode(home.root)).hexdigest()[:8]}-"
+        self._prefix = f"coldsnap-{home.tag}-"
 
     async def open(self) -> None:
         """Mounts the disk and gets the first networks ready."""
@@ -129,13 +128,15 @@ class RuncRuntime:
         self._containers.mkdir(exist_ok=True)
         self._no_memory.mkdir(exist_ok=True)
         self._criu_options.write_text("".join(f"{line}\n" for line in CRIU_OPTIONS), encoding="utf-8")
-        self._networks.fill()
+        await self._networks.open()
 
     async def close(self) -> None:
         """Ends what still runs and unmounts the disk."""
-        await self._networks.close()
-        await self.sweep()
-        self.disk.unmount()
+        try:
+            await self._networks.close()
+        finally:
+            await self.sweep()
+            self.disk.unmount()
 
     async def run(self, launch: Launch) -> RuncContainer:
         """Starts a container."""
@@ -149,6 +150,8 @@ class RuncRuntime:
         rootfs = Rootfs(folder, launch.keep_upper or folder / "upper")
         bundle = Bundle(launch, folder, rootfs, Cgroup(self._prefix + launch.id), network)
         try:
+            if network and not launch.internet:
+                network.cut_off()
             rootfs.mount(launch.layers, self._masks.current())
             self._write_configuration(bundle, memory or self._no_memory)
         except BaseException:

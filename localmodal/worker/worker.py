@@ -25,6 +25,7 @@ from localmodal.worker.snapshot_key import snapshot_key
 from localmodal.worker.snapshots.criu import CriuSnapshotter
 from localmodal.worker.snapshots.library import SnapshotLibrary
 from localmodal.worker.snapshots.protocol import SnapshotError
+from localmodal.worker.uplink import Uplink
 
 if TYPE_CHECKING:
     import socket
@@ -147,7 +148,8 @@ class Worker:
             processes = ProcessRuntime(home, capabilities)
             await processes.open()
             return cls(home, processes)
-        runtime = RuncRuntime(home, NetworkPool(http_port, serve_http), capabilities, tools.path)
+        networks = NetworkPool(http_port, serve_http, Uplink(home.tag, home.root / "forwarding-is-ours"))
+        runtime = RuncRuntime(home, networks, capabilities, tools.path)
         await runtime.open()
         return cls(home, runtime, await _open_snapshots(home, runtime, tools))
 

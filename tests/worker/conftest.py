@@ -16,6 +16,7 @@ from localmodal.worker.container import Capabilities, Container, Exit, Launch
 from localmodal.worker.network import NetworkPool
 from localmodal.worker.process import ProcessRuntime
 from localmodal.worker.runc import RuncRuntime
+from localmodal.worker.uplink import Uplink
 
 HTTP_PORT = 18181
 
@@ -102,9 +103,13 @@ def needs_containers(capabilities: Capabilities) -> None:
         pytest.skip("this machine runs no containers: " + ", ".join(missing.what for missing in capabilities.missing))
 
 
+def _networks(home: Home) -> NetworkPool:
+    return NetworkPool(HTTP_PORT, Listeners().serve, Uplink(home.tag, home.root / "forwarding-is-ours"))
+
+
 @pytest.fixture
 async def runc(home: Home, tools: Tools, capabilities: Capabilities, needs_containers) -> AsyncIterator[Bench]:
-    runtime = RuncRuntime(home, NetworkPool(HTTP_PORT, Listeners().serve), capabilities, tools.path)
+    runtime = RuncRuntime(home, _networks(home), capabilities, tools.path)
     await runtime.open()
     yield Bench(runtime, home)
     await runtime.close()
@@ -139,8 +144,6 @@ def layer(bench: Bench) -> Callable[[str], Path]:
 @pytest.fixture
 async def runc_again(home: Home, tools: Tools) -> AsyncIterator[Callable[[], Awaitable[None]]]:
     """Opens a runtime of the same home, as a daemon does that is started again."""
-    runtime = RuncRuntime(
-        home, NetworkPool(HTTP_PORT, Listeners().serve), Capabilities(containers=True, snapshots=False), tools.path
-    )
+    runtime = RuncRuntime(home, _networks(home), Capabilities(containers=True, snapshots=False), tools.path)
     yield runtime.open
     await runtime.close()

@@ -10,6 +10,7 @@ from localmodal.worker.container import Capabilities, Launch
 from localmodal.worker.network import NetworkPool
 from localmodal.worker.process import ProcessRuntime
 from localmodal.worker.runc import RuncRuntime
+from localmodal.worker.uplink import Uplink
 
 
 async def _serve(listener):
@@ -25,7 +26,10 @@ async def main(kind: str, root: str) -> None:
     if kind == "runc":
         tools = await find_tools(home)
         runtime = RuncRuntime(
-            home, NetworkPool(18182, _serve), Capabilities(containers=True, snapshots=False), tools.path
+            home,
+            NetworkPool(18182, _serve, Uplink(home.tag, home.root / "forwarding-is-ours")),
+            Capabilities(containers=True, snapshots=False),
+            tools.path,
         )
     await runtime.open()
     for number in range(1000):

@@ -6,14 +6,18 @@ from pathlib import Path
 from localmodal.home import Home
 
 
-def left_behind(home: Home) -> dict[str, list[str]]:
-    """Mounts, control groups, processes and folders that belong to a home's containers; the disk itself aside."""
+def left_behind(home: Home, *, closed: bool = False) -> dict[str, list[str]]:
+    """Mounts, control groups, processes and folders that belong to a home's containers; the disk itself aside.
+
+    `closed`: the runtime is, so that its bridge and what hangs on it must be gone too.
+    """
     mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     loops = subprocess.run(["losetup", "-a"], capture_output=True, text=True, check=True).stdout.splitlines()
     found = {
         "mounts": [path for path in mounts if str(home.root) in path and path != str(home.disk)],
         "loop devices": [line for line in loops if str(home.root) in line and not home.disk.is_mount()],
-        "cgroups": [str(path) for path in Path("/sys/fs/cgroup").rglob("coldsnap-*")],
+        "cgroups": [str(path) for path in Path("/sys/fs/cgroup").rglob(f"coldsnap-{home.tag}-*")],
+        "interfaces": [path.name for path in Path("/sys/class/net").glob(f"cs*{home.tag}*")] if closed else [],
         "processes": _processes(str(home.root)),
         "folders": [str(path) for path in (home.disk / "containers").glob("*")],
         "states": [str(path) for path in (home.root / "runc").glob("*") if path.is_dir()],

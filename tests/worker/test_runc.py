@@ -85,7 +85,7 @@ async def test_closing_unmounts_the_disk_and_leaves_nothing_mounted(runc):
     await runc.start("/bin/sleep", "60")
     await runc.runtime.close()
     assert not runc.home.disk.is_mount()
-    assert left_behind(runc.home) == {}
+    assert left_behind(runc.home, closed=True) == {}
 
 
 async def test_upper_layers_win_and_may_delete_what_is_below(runc, layer):
