@@ -59,7 +59,9 @@ class Images(Group):
         self.plane.images.names.delete(request.image_id)
         return Empty()
 
-    async def ImageBuildChainGet(self, request: api_pb2.ImageBuildChainGetRequest) -> api_pb2.ImageBuildChainGetResponse:
+    async def ImageBuildChainGet(
+        self, request: api_pb2.ImageBuildChainGetRequest
+    ) -> api_pb2.ImageBuildChainGetResponse:
         """Where the output of each layer's build is found: `modal image logs`."""
         chain = self.plane.images.names.chain(request.image_id)
         return api_pb2.ImageBuildChainGetResponse(build_steps=[_build_step(record) for record in chain])
@@ -126,7 +128,9 @@ class Images(Group):
 
 
 def _task_log(entry: Entry) -> api_pb2.TaskLogs:
-    return api_pb2.TaskLogs(data=entry.text, file_descriptor=entry.fd, timestamp=entry.at)
+    return api_pb2.TaskLogs(
+        data=entry.text, file_descriptor=api_pb2.FileDescriptor.ValueType(entry.fd), timestamp=entry.at
+    )
 
 
 def _result(record: ImageRecord) -> api_pb2.GenericResult:
@@ -147,9 +151,7 @@ def _metadata(record: ImageRecord) -> api_pb2.ImageMetadata:
 
 
 def _build_step(record: ImageRecord) -> api_pb2.ImageBuildStep:
-    step = api_pb2.ImageBuildStep(
-        image_id=record.id, builder_app_id=record.app_id, builder_task_id=record.task_id
-    )
+    step = api_pb2.ImageBuildStep(image_id=record.id, builder_app_id=record.app_id, builder_task_id=record.task_id)
     step.started_at.FromNanoseconds(int(record.started_at * 1e9))
     step.finished_at.FromNanoseconds(int((record.finished_at or record.started_at) * 1e9))
     return step

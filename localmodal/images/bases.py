@@ -17,7 +17,7 @@ _FIRST_WITH_PLAIN_NAME = "20241008"
 
 
 def series_of(reference: str) -> str | None:
-    """The Python that a registry's image has, such as 3.11; None if it has none. ImageError for an image unknown here."""
+    """The Python that a registry's image has, such as 3.11; None if it has none. ImageError for an unknown image."""
     name, tag = _name_and_tag(reference)
     if name in _SYSTEMS:
         return None
@@ -32,7 +32,7 @@ def series_of(reference: str) -> str | None:
 
 
 def series_of_mount(name: str) -> tuple[str, bool] | None:
-    """The Python that a standalone mount of that name holds, and whether with a plain `python`; None for other mounts."""
+    """The Python that a standalone mount holds, and whether with a plain `python`; None for any other mount."""
     if (found := STANDALONE_MOUNT.match(name)) is None:
         return None
     return found["series"] + found["threads"], found["release"] >= _FIRST_WITH_PLAIN_NAME

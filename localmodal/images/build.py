@@ -7,16 +7,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import shutil
-import tempfile
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from localmodal.images import bases, dockerfile
 from localmodal.images.config import ImageConfig, ImageError
-from localmodal.images.context import Context
 from localmodal.images.layers import Command, CommandError, Placement
 from localmodal.images.pythons import python_of_series
 
@@ -25,6 +20,7 @@ if TYPE_CHECKING:
 
     from modal_proto import api_pb2
 
+    from localmodal.images.context import Context
     from localmodal.images.dockerfile import Instruction
     from localmodal.images.layers import Draft, Layers
     from localmodal.worker.container import Bind
@@ -118,7 +114,9 @@ class Build:
         self._below = await self._layers.machine()
         if series:
             await self._add_python(series, plain_name=True)
-        self._log.system(f"{reference} is this machine's root{f' with Python {self._config.python_version}' if series else ''}")
+        self._log.system(
+            f"{reference} is this machine's root{f' with Python {self._config.python_version}' if series else ''}"
+        )
 
     async def _add_python(self, series: str, *, plain_name: bool) -> None:
         python = await python_of_series(series)
@@ -137,7 +135,7 @@ class Build:
 
     def _command(self, args: tuple[str, ...], config: ImageConfig) -> Command:
         env = {**config.args, **self._inputs.secrets}
-        return Command(args, config, env, self._inputs.volumes, self._log.output, self._in_base)
+        return Command(args, config, env, self._inputs.volumes, self._in_base)
 
     async def _draft_of_this_image(self) -> Draft:
         if self._draft is None:
@@ -147,12 +145,13 @@ class Build:
     async def _copy(self, instruction: Instruction) -> None:
         copy = dockerfile.copy_of(instruction, self._config)
         if python := self._inputs.context.python:
+            if self._draft:
+                raise instruction.refused("A Python is copied before any other file changes.")
             await self._add_python(python[0], plain_name=python[1])
             return
         try:
             sources = await self._inputs.context.find(copy)
-            placement = Placement(sources, copy.destination, copy.mode, copy.owner)
             draft = await self._draft_of_this_image()
-            await draft.place(placement, self._command((), self._config))
+            await draft.place(Placement(sources, copy.destination, copy.mode, copy.owner))
         except (ImageError, CommandError) as error:
             raise instruction.refused(f"{error}") from error

@@ -16,13 +16,14 @@ from localmodal.images import installers
 from localmodal.images.config import ImageConfig
 from localmodal.images.environment import write_environment
 from localmodal.images.files import make_folder, size_of
+from localmodal.images.layers import Command
 from localmodal.images.running import run_to_its_end
 from localmodal.worker.container import Bind, Launch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from localmodal.images.layers import Command, Placement
+    from localmodal.images.layers import Placement
     from localmodal.images.pythons import Python
     from localmodal.worker.container import Output, Runtime
 
@@ -61,7 +62,7 @@ _PLACED_BELOW = "/run/coldsnap/files"
 
 
 class ContainerLayers:
-    """See the protocol `Layers`. Every layer is a folder; one that is being made has a name of its own until it is whole."""
+    """See the protocol `Layers`. A layer is a folder; one that is being made has another name until it is whole."""
 
     kind = "container"
 
@@ -98,7 +99,7 @@ class ContainerLayers:
     async def draft(self, name: str, below: Sequence[str], output: Output) -> ContainerDraft:
         """Begins a layer."""
         shared = installers.for_containers(self._cache)
-        return ContainerDraft(self._runtime, self._folder / name, self.stack(below), shared)
+        return ContainerDraft(self._runtime, self._folder / name, self.stack(below), shared, output)
 
     def stack(self, names: Sequence[str]) -> tuple[Path, ...]:
         """Every layer on its own."""
@@ -127,13 +128,14 @@ class ContainerDraft:
     """See the protocol `Draft`: the upper folder that one container after the other writes to."""
 
     def __init__(
-        self, runtime: Runtime, layer: Path, below: tuple[Path, ...], shared: installers.Installers
+        self, runtime: Runtime, layer: Path, below: tuple[Path, ...], shared: installers.Installers, output: Output
     ) -> None:
         self._runtime = runtime
         self._layer = layer
         self._part = _begin(layer)
         self._below = below
         self._shared = shared
+        self._output = output
 
     async def run(self, command: Command) -> None:
         """Runs it in a container."""
@@ -147,21 +149,20 @@ class ContainerDraft:
             env={"HOME": "/root", **self._shared.env, **config.env, **command.env},
             cwd=config.workdir or "/",
             layers=self._below,
-            output=command.output,
+            output=self._output,
             binds=(*self._shared.binds, *command.binds),
             purpose="build",
             keep_upper=self._part,
         )
         await run_to_its_end(self._runtime, launch)
 
-    async def place(self, placement: Placement, command: Command) -> None:
+    async def place(self, placement: Placement) -> None:
         """Copies in a container too: a path may lead over symbolic links of the layers below (/bin, /lib)."""
         names = [f"{_PLACED_BELOW}/{number}/{source.name}" for number, source in enumerate(placement.sources)]
         binds = [Bind(source, name, read_only=True) for source, name in zip(placement.sources, names, strict=True)]
         destination = f"{placement.destination.rstrip('/')}/" if placement.into_folder else placement.destination
         args = ("/bin/sh", "-c", _PLACE, "sh", destination, placement.mode, placement.owner or "0:0", *names)
-        as_root = ImageConfig(env=command.config.env)
-        await self.run(type(command)(args, as_root, {}, tuple(binds), command.output))
+        await self.run(Command(args, ImageConfig(), {}, tuple(binds), in_base=False))
 
     async def finish(self) -> int | None:
         """Renames it in one step."""

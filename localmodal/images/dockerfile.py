@@ -9,7 +9,7 @@ import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from dockerfile_parse import DockerfileParser
+from dockerfile_parse.parser import DockerfileParser
 from dockerfile_parse.util import WordSplitter, extract_key_values
 
 from localmodal.images.config import ImageConfig, ImageError
@@ -69,7 +69,7 @@ def parse(lines: Sequence[str]) -> list[Instruction]:
 def _check_stages(instructions: list[Instruction]) -> None:
     stages = [instruction for instruction in instructions if instruction.name == "FROM"]
     if len(stages) > 1:
-        raise stages[1].refused("Dockerfiles of several stages are not built locally: put each stage in an image of its own.")
+        raise stages[1].refused("Several stages are not built locally: put each one in an image of its own.")
     before = [instruction.name for instruction in instructions[: instructions.index(stages[0])]] if stages else []
     if not stages or set(before) - {"ARG"}:
         raise ImageError("an image's lines begin with FROM")

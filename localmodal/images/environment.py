@@ -1,7 +1,7 @@
 """Writes the Python of an image into a folder: a prefix such as /usr/local, with pip and without anyone's packages.
 
-A Python that every container sees becomes a virtual environment; any other is copied, because what lies in a home folder,
-in /opt or in /usr/local of this machine may be hidden from a container or gone tomorrow.
+A Python that every container sees becomes a virtual environment; any other is copied, because what lies in a home
+folder, in /opt or in /usr/local of this machine may be hidden from a container or gone tomorrow.
 """
 
 from __future__ import annotations
@@ -18,8 +18,15 @@ from localmodal.images.pythons import RELATIVE_RUN_PATH
 if TYPE_CHECKING:
     from localmodal.images.pythons import Python
 
-_NOT_COPIED = shutil.ignore_patterns("site-packages", "dist-packages", "test", "tests", "idlelib", "turtledemo", "*.a", "*.o", "*.opt-?.pyc")
-_TEXT_WITH_PREFIX = ("lib/python*/_sysconfigdata*.py", "lib/python*/config-*/Makefile", "lib/pkgconfig/*.pc", "bin/*-config")
+_NOT_COPIED = shutil.ignore_patterns(
+    "site-packages", "dist-packages", "test", "tests", "idlelib", "turtledemo", "*.a", "*.o", "*.opt-?.pyc"
+)
+_TEXT_WITH_PREFIX = (
+    "lib/python*/_sysconfigdata*.py",
+    "lib/python*/config-*/Makefile",
+    "lib/pkgconfig/*.pc",
+    "bin/*-config",
+)
 _PIP = "#!{interpreter}\nimport sys\nfrom pip._internal.cli.main import main\nsys.exit(main())\n"
 
 
@@ -42,7 +49,11 @@ def _make_virtual(python: Python, prefix: Path) -> None:
     make_folder(prefix / "bin")
     make_folder(prefix / "lib" / f"python{python.series}" / "site-packages")
     (prefix / "bin" / f"python{python.series}").symlink_to(python.executable)
-    lines = [f"home = {python.executable.parent}", "include-system-site-packages = false", f"version = {python.version}"]
+    lines = [
+        f"home = {python.executable.parent}",
+        "include-system-site-packages = false",
+        f"version = {python.version}",
+    ]
     (prefix / "pyvenv.cfg").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -63,8 +74,8 @@ def _copy(python: Python, prefix: Path, seen_as: Path) -> None:
 def _copy_executable(python: Python, target: Path) -> None:
     """Its shared library is looked up beside it from now on: the old folder's name gives way to a relative one."""
     make_folder(target.parent)
-    relative = RELATIVE_RUN_PATH.ljust(len(python.run_path), b"\0")
-    target.write_bytes(python.executable.read_bytes().replace(b"\0" + python.run_path + b"\0", b"\0" + relative + b"\0"))
+    old, new = python.run_path, RELATIVE_RUN_PATH.ljust(len(python.run_path), b"\0")
+    target.write_bytes(python.executable.read_bytes().replace(b"\0%b\0" % old, b"\0%b\0" % new))
     target.chmod(0o755)
 
 

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from localmodal.worker.container import Bind
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 _PASSED_ON = re.compile(
-    r"(PIP|UV|SSL)_\w+|\w+_proxy|(REQUESTS|CURL|AWS|GIT)_CA_\w+|GIT_SSL_\w+|NODE_EXTRA_CA_CERTS|CARGO_HTTP_CAINFO", re.I
+    r"(PIP|UV|SSL)_\w+|\w+_proxy|(REQUESTS|CURL|AWS|GIT)_CA_\w+|GIT_SSL_\w+|NODE_EXTRA_CA_CERTS|CARGO_HTTP_CAINFO",
+    re.IGNORECASE,
 )
 _ABOUT_THIS_MACHINE = re.compile(
     r"PIP_(TARGET|PREFIX|ROOT|USER|PYTHON|REQUIRE_VIRTUALENV|CACHE_DIR|NO_CACHE_DIR|LOG|SRC)"
@@ -39,7 +43,7 @@ class Installers:
 
 def for_processes(cache: Path) -> Installers:
     """For builds that run as plain processes of this machine."""
-    return Installers(_configuration() | _caches(cache, cache))
+    return Installers(_configuration() | _caches(cache))
 
 
 def for_containers(cache: Path) -> Installers:
@@ -51,10 +55,10 @@ def for_containers(cache: Path) -> Installers:
     for name in ("pip", "uv"):
         (cache / name).mkdir(parents=True, exist_ok=True)
         binds.append(Bind(cache / name, f"{_SEEN_BELOW}/{name}"))
-    return Installers(env | seen | _caches(cache, Path(_SEEN_BELOW)), tuple(binds))
+    return Installers(env | seen | _caches(Path(_SEEN_BELOW)), tuple(binds))
 
 
-def _caches(cache: Path, seen_as: Path) -> dict[str, str]:
+def _caches(seen_as: Path) -> dict[str, str]:
     return {
         "PIP_CACHE_DIR": str(seen_as / "pip"),
         "PIP_ROOT_USER_ACTION": "ignore",

@@ -24,8 +24,7 @@ class Command:
     """Beside the image's: build arguments, secrets."""
     binds: tuple[Bind, ...]
     """Volumes."""
-    output: Output
-    in_base: bool = False
+    in_base: bool
     """It belongs to an image of a registry, whose packages nobody asked for one by one."""
 
 
@@ -55,8 +54,8 @@ class Draft(Protocol):
     async def run(self, command: Command) -> None:
         """Runs a command on top of what is there; CommandError if it fails."""
 
-    async def place(self, placement: Placement, command: Command) -> None:
-        """Copies files in; `command` has everything but its words."""
+    async def place(self, placement: Placement) -> None:
+        """Copies files in; CommandError if they cannot lie there."""
 
     async def finish(self) -> int | None:
         """Gives the layer its name; its size in bytes, or None if there is nothing in it and so no layer."""
@@ -78,7 +77,7 @@ class Layers(Protocol):
         """The layer with that Python in /usr/local, made at the first call."""
 
     async def draft(self, name: str, below: Sequence[str], output: Output) -> Draft:
-        """Begins a layer on top of others."""
+        """Begins a layer on top of others. `output` takes what its commands write."""
 
     def stack(self, names: Sequence[str]) -> tuple[Path, ...]:
         """The folders of an image, the lowest first; what a container is started from."""
@@ -91,5 +90,3 @@ class Layers(Protocol):
 
     def sweep(self, keep: Collection[str]) -> None:
         """Removes every other layer and what an earlier daemon left half-made."""
-
-

@@ -84,9 +84,9 @@ class Images:
     def get_or_create(self, request: api_pb2.ImageGetOrCreateRequest) -> ImageRecord:
         """The image of that definition, whose build begins now unless it is built or being built."""
         recipe = self._recipe(request.image)
-        if not (request.force_build or request.ignore_cache) and (known := self._records.of_recipe(recipe)):
-            if known.built or known.id in self._builds:
-                return known
+        known = None if request.force_build or request.ignore_cache else self._records.of_recipe(recipe)
+        if known and (known.built or known.id in self._builds):
+            return known
         return self._begin(request, recipe)
 
     def _begin(self, request: api_pb2.ImageGetOrCreateRequest, recipe: str) -> ImageRecord:
@@ -166,8 +166,9 @@ class Images:
         """What a build writes from a byte offset on, each piece with the offset behind it; ends with the build."""
         while True:
             building = image_id in self._builds
-            for offset, entry in self._logs.read(self._records.get(image_id).task_id, offset):  # noqa: B020, PLR1704
-                yield offset, entry
+            for behind, entry in self._logs.read(self._records.get(image_id).task_id, offset):
+                offset = behind
+                yield behind, entry
             if not building:
                 return
             await self._logs.written.wait()
@@ -215,7 +216,7 @@ def _machine() -> tuple[str, ...]:
 
 def _refuse_unserved(image: api_pb2.Image) -> None:
     if image.HasField("build_function"):
-        raise ImageError("Image.run_function is not served by the local builder: use run_commands, or do it at run time")
+        raise ImageError("Image.run_function is not served by the local builder: use run_commands instead")
     if image.gpu_config.gpu_type:
         raise ImageError(
             f"the layer asks for a {image.gpu_config.gpu_type} while it is built: the local builder gives no GPU to a"

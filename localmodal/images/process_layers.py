@@ -39,8 +39,11 @@ _TEXT_WITH_OWN_PATH = ("**/bin/*", "**/pyvenv.cfg", "**/site-packages/*.pth")
 
 
 class ProcessLayers:
-    """See the protocol `Layers`. An environment holds its own path, so each is made in its place; the database says
-    which are whole, and `sweep` removes the others."""
+    """See the protocol `Layers`.
+
+    An environment holds its own path, so each is made in its place; the database says which are whole, and `sweep`
+    removes the others.
+    """
 
     kind = "process"
 
@@ -67,7 +70,7 @@ class ProcessLayers:
         layer = self._folder / name
         shutil.rmtree(layer, ignore_errors=True)
         await asyncio.to_thread(_grow, layer, self.stack(below))
-        return ProcessDraft(self._runtime, layer, self.stack(below), installers.for_processes(self._cache))
+        return ProcessDraft(self._runtime, layer, self.stack(below), installers.for_processes(self._cache), output)
 
     def stack(self, names: Sequence[str]) -> tuple[Path, ...]:
         """The uppermost alone: it has all that was below."""
@@ -93,16 +96,17 @@ class ProcessDraft:
     """See the protocol `Draft`: an environment, changed in its place."""
 
     def __init__(
-        self, runtime: Runtime, layer: Path, base: tuple[Path, ...], shared: installers.Installers
+        self, runtime: Runtime, layer: Path, base: tuple[Path, ...], shared: installers.Installers, output: Output
     ) -> None:
         self._runtime = runtime
         self._layer = layer
         self._base = base
         self._shared = shared
+        self._output = output
 
     async def run(self, command: Command) -> None:
         """Runs it as a process, but for what would change the system."""
-        if (args := await without_system_commands(command)) is None:
+        if (args := await without_system_commands(command, self._output)) is None:
             return
         config = _seen(command.config, self._layer)
         folder = config.workdir if config.workdir != "/" else ""
@@ -113,13 +117,13 @@ class ProcessDraft:
             env={"HOME": str(Path.home()), **self._shared.env, **config.env, **command.env},
             cwd="/",
             layers=(self._layer,),
-            output=command.output,
+            output=self._output,
             binds=command.binds,
             purpose="build",
         )
         await run_to_its_end(self._runtime, launch)
 
-    async def place(self, placement: Placement, command: Command) -> None:
+    async def place(self, placement: Placement) -> None:
         """Copies files below the image's folder; CommandError for a path that lies outside."""
         for source in placement.sources:
             into = f"{placement.destination.rstrip('/')}/{source.name}"

@@ -15,9 +15,9 @@ from localmodal.images.config import ImageError
 RELATIVE_RUN_PATH = b"$ORIGIN/../lib"
 _NAME = re.compile(r"python3(\.\d+t?)?$")
 _SIGHT = """
-import json, sys, sysconfig
+import json, os, sys, sysconfig
 print(json.dumps({
-    "executable": getattr(sys, "_base_executable", sys.executable),
+    "executable": os.path.realpath(getattr(sys, "_base_executable", sys.executable)),
     "prefix": sys.base_prefix,
     "version": sys.version.split()[0] + ("t" if sysconfig.get_config_var("Py_GIL_DISABLED") else ""),
 }))
@@ -75,8 +75,7 @@ async def python_of_series(series: str) -> Python:
 
 async def pythons() -> list[Python]:
     """Every Python 3 that can be found: the daemon's own, on the PATH, of pyenv and uv, and in the usual folders."""
-    seen = {os.path.realpath(path): path for path in _candidates()}
-    sights = [await _look(path) for path in seen.values()]
+    sights = [await _look(path) for path in _candidates()]
     return list({python.prefix: python for python in sights if python}.values())
 
 
@@ -88,7 +87,7 @@ def _candidates() -> list[Path]:
     folders += [*pyenv.glob("versions/*/bin"), *uv.glob("*/bin"), *Path("/opt").glob("python*/bin")]
     folders += [Path("/usr/bin"), Path("/usr/local/bin")]
     found = [path for folder in folders if folder.is_dir() for path in _executables(folder)]
-    return [Path(sys.executable), *found]
+    return list({os.path.realpath(path): path for path in (Path(sys.executable), *found)}.values())
 
 
 def _executables(folder: Path) -> list[Path]:
@@ -110,5 +109,4 @@ async def _look(path: Path) -> Python | None:
     if process.returncode:
         return None
     sight = json.loads(output)
-    executable = Path(sight["executable"]).resolve()
-    return Python(executable, Path(sight["prefix"]), sight["version"])
+    return Python(Path(sight["executable"]), Path(sight["prefix"]), sight["version"])

@@ -96,7 +96,8 @@ class ImageRecords:
     def of_recipe(self, recipe: str) -> ImageRecord | None:
         """The image that a recipe leads to, if it was ever begun."""
         row = self._store.row(
-            "SELECT images.* FROM images JOIN image_recipes ON image_id = id WHERE image_recipes.recipe = ? AND NOT deleted",
+            "SELECT images.* FROM images JOIN image_recipes ON image_id = id"
+            " WHERE image_recipes.recipe = ? AND NOT deleted",
             recipe,
         )
         return _record(row) if row else None
@@ -135,7 +136,9 @@ class ImageRecords:
         """Gives the image a name; the id of this revision of it."""
         self.get(image_id)
         revision = new_id("ir")
-        self._store.write("INSERT INTO image_tags VALUES (?, ?, ?, ?, ?)", environment, tag, image_id, revision, time.time())
+        self._store.write(
+            "INSERT INTO image_tags VALUES (?, ?, ?, ?, ?)", environment, tag, image_id, revision, time.time()
+        )
         return revision
 
     def tagged(self, environment: str, tag: str) -> str:

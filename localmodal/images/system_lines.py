@@ -1,7 +1,7 @@
 """Commands of a recipe that change the system, on a machine where images are only environments.
 
-They need root, and the system is not the image's to change. Such a command is named and skipped if what it would bring is
-there already; else it fails and says what is missing.
+They need root, and the system is not the image's to change. Such a command is named and skipped if what it would
+bring is there already; else it fails and says what is missing.
 """
 
 from __future__ import annotations
@@ -15,14 +15,16 @@ from localmodal.images.layers import CommandError
 
 if TYPE_CHECKING:
     from localmodal.images.layers import Command
+    from localmodal.worker.container import Output
 
 _SYSTEM_PROGRAMS = frozenset({
-    "apt", "apt-get", "apt-key", "add-apt-repository", "debconf-set-selections", "dpkg", "ldconfig", "groupadd", "useradd",
+    "add-apt-repository", "apt", "apt-get", "apt-key", "debconf-set-selections", "dpkg", "groupadd", "ldconfig",
+    "useradd",
 })  # fmt: skip
 _SEPARATOR = re.compile(r"\s*(?:&&|;)\s*")
 
 
-async def without_system_commands(command: Command) -> tuple[str, ...] | None:
+async def without_system_commands(command: Command, output: Output) -> tuple[str, ...] | None:
     """What is left of a command's words; None if nothing is."""
     *shell, line = command.args
     parts = _SEPARATOR.split(line)
@@ -30,7 +32,7 @@ async def without_system_commands(command: Command) -> tuple[str, ...] | None:
     if not system:
         return command.args
     for part in system:
-        await _require(part, command)
+        await _require(part, output, in_base=command.in_base)
     left = " && ".join(part for part in parts if part not in system)
     return (*shell, left) if left else None
 
@@ -52,16 +54,16 @@ def _words(text: str) -> list[str]:
         return text.split()
 
 
-async def _require(part: str, command: Command) -> None:
+async def _require(part: str, output: Output, *, in_base: bool) -> None:
     packages = _packages(part)
     missing = [package for package in packages if not await _installed(package)]
-    if missing and not command.in_base:
+    if missing and not in_base:
         raise CommandError(
-            f"{', '.join(missing)} must be installed on this machine first (apt-get install {' '.join(missing)}): without"
-            " containers an image cannot bring packages of the system"
+            f"{', '.join(missing)} must be installed on this machine first (apt-get install {' '.join(missing)}):"
+            " without containers an image cannot bring packages of the system"
         )
     why = f"not here, and not needed by everyone: {', '.join(missing)}" if missing else "what it brings is there"
-    command.output(2, f"skipped, since there are no containers ({why}): {part}\n".encode())
+    output(2, f"skipped, since there are no containers ({why}): {part}\n".encode())
 
 
 def _packages(part: str) -> list[str]:

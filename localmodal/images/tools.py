@@ -51,7 +51,7 @@ def client_image(python_series: str, builder_version: str) -> api_pb2.Image:
 def tool_image(reference: str) -> tuple[api_pb2.Image, str]:
     """The image that stands for one of a registry in `COPY --from`, and the folder in it that stands for its root."""
     if (uv := _UV.match(reference)) is None:
-        raise ImageError(f"--from={reference} is not known here: images are not pulled, only ghcr.io/astral-sh/uv is made")
+        raise ImageError(f"--from={reference}: images are not pulled here, and only ghcr.io/astral-sh/uv can be made")
     version = "" if uv["version"] in {None, "latest"} else f"=={uv['version']}"
     series = f"{sys.version_info.major}.{sys.version_info.minor}"
     lines = [f"FROM python:{series}", f"{_PIP_INTO} /usr/local/tool uv{version}"]
