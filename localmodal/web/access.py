@@ -65,7 +65,16 @@ class Doorkeeper:
         bearer = header(scope, b"modal-authorization").removeprefix("Bearer ")
         if server_id and bearer:
             return None if self._server_tokens.allow(bearer, server_id) else replies.BAD_CREDENTIALS
-        key, secret = header(scope, b"modal-key"), header(scope, b"modal-secret")
+        key, secret = _proxy_token(scope)
         if not (key and secret):
             return replies.NO_CREDENTIALS
         return None if self._proxy_tokens.allow(key, secret, environment_id) else replies.BAD_CREDENTIALS
+
+
+def _proxy_token(scope: Scope) -> tuple[str, str]:
+    """A proxy token's id and secret, in headers of their own or as one: `Authorization: Bearer wk-1.ws-2`."""
+    bearer = header(scope, b"authorization").removeprefix("Bearer ")
+    if bearer.startswith("wk-"):
+        key, _, secret = bearer.partition(".")
+        return key, secret
+    return header(scope, b"modal-key"), header(scope, b"modal-secret")
