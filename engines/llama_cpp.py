@@ -44,7 +44,7 @@ PLAIN_CHAT = """\
 PLAIN_STOPS = ("\nUser:", "\nSystem:")
 
 FIRST_REQUEST = "Question: What is the capital of France?\nAnswer:"
-FIRST_REQUEST_TOKENS = 16
+FIRST_ANSWER = Sampling(max_tokens=16, temperature=0.0, stop=("\n",))
 
 _LOG_LEVEL_ERROR = 4  # GGML_LOG_LEVEL_ERROR in ggml.h; the numbers in llama-cpp-python's own logger are outdated
 
@@ -152,8 +152,8 @@ class LlamaCpp:
 
     async def first_answer(self) -> str:
         """A short answer, the likeliest one, by the way that every request goes."""
-        prompt, sampling = self.text_prompt(FIRST_REQUEST), Sampling(max_tokens=FIRST_REQUEST_TOKENS, temperature=0.0)
-        pieces = self._turns.stream(lambda hung_up: self.generate(prompt, sampling, hung_up))
+        prompt = self.text_prompt(FIRST_REQUEST)
+        pieces = self._turns.stream(lambda hung_up: self.generate(prompt, FIRST_ANSWER, hung_up))
         return "".join([piece.text async for piece in pieces]).strip()
 
     def text_prompt(self, text: str) -> Prompt:

@@ -98,4 +98,4 @@ class Deployment(Frozen):
 
     def container_environment(self) -> dict[str, str]:
         """The variables of the container: the definition alone, so that a new scaling number is no new container."""
-        return Deployment(definition=self.definition).environment()
+        return self.definition.engine.ENVIRONMENT | Deployment(definition=self.definition).environment()

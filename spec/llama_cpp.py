@@ -1,6 +1,6 @@
 """Options of the engine `llama_cpp`: llama.cpp inside the container's own Python process."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -40,6 +40,10 @@ class LlamaCppOptions(Frozen):
 
 class LlamaCppEngine(Frozen):
     """llama-cpp-python in-process, served as an OpenAI-compatible API."""
+
+    ENVIRONMENT: ClassVar[dict[str, str]] = {"GOMP_SPINCOUNT": "1000"}
+    """Of the containers. Threads that wait for each other spin shortly and then sleep: OpenMP's own default of some
+    milliseconds is no faster on idle cores, and up to ten times slower where something else wants one of them."""
 
     kind: Literal["llama_cpp"] = "llama_cpp"
     options: LlamaCppOptions = LlamaCppOptions()

@@ -1,5 +1,6 @@
 """A small service, and a real server for its API."""
 
+import os
 import threading
 import time
 from contextlib import contextmanager
@@ -8,8 +9,11 @@ import uvicorn
 
 from spec import ServiceSpec
 from spec.deployment import Deployment
+from spec.llama_cpp import LlamaCppEngine
 
 NAME = "chat"
+
+os.environ.update(LlamaCppEngine.ENVIRONMENT)  # as in a container: before llama.cpp is loaded
 
 
 def service(*, name=NAME, options=None, **rest):
