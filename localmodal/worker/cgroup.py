@@ -49,15 +49,16 @@ class Cgroup:
 
     def processes(self) -> set[int]:
         """Those in it, as this machine numbers them."""
-        lists = [folder / "cgroup.procs" for folder in self.folders()]
-        return {int(line) for path in lists if path.exists() for line in path.read_text().split()} - {os.getpid()}
+        found = {int(line) for folder in self.folders() for line in _read(folder / "cgroup.procs").split()}
+        return found - {os.getpid()}
 
     def _thaw(self) -> None:
         """A checkpoint that was cut off leaves its processes frozen: they would never see the signal."""
         for folder in self.folders():
             for name, value in (("freezer.state", "THAWED"), ("cgroup.freeze", "0")):
                 if (folder / name).exists():
-                    (folder / name).write_text(value)
+                    with contextlib.suppress(OSError):
+                        (folder / name).write_text(value)
 
 
 def cgroups_named(prefix: str) -> list[Cgroup]:
@@ -67,8 +68,13 @@ def cgroups_named(prefix: str) -> list[Cgroup]:
 
 
 def _counter(path: Path, name: str) -> int:
-    try:
-        fields = dict(line.split() for line in path.read_text().splitlines())
-    except (OSError, ValueError):
-        return 0
+    fields = dict(line.split() for line in _read(path).splitlines())
     return int(fields.get(name, 0))
+
+
+def _read(path: Path) -> str:
+    """Empty if it is not there, or its group has been removed since it was opened."""
+    try:
+        return path.read_text(encoding="ascii")
+    except OSError:
+        return ""

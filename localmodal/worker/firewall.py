@@ -30,7 +30,8 @@ def let_out(bridge: str, subnet: str, table: str) -> None:
     with NFTables() as rules:
         rules.table("add", name=table)
         _translate(rules, table, ipv4addr(src=subnet))
-        for hook, more in (("input", []), ("forward", ipv4addr(dst=_LINK_LOCAL))):
+        where: dict[str, list[Any]] = {"input": [], "forward": ipv4addr(dst=_LINK_LOCAL)}
+        for hook, more in where.items():
             rules.chain("add", table=table, name=hook, hook=hook, type="filter", priority=0, policy=_ACCEPT)
             drop = (_interface(_COMES_IN_BY, bridge), more, verdict(_DROP))
             rules.rule("add", table=table, chain=hook, expressions=drop)

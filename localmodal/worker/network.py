@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pyroute2.iproute import IPRoute
+from pyroute2.iproute.linux import IPRoute
 
 from localmodal.worker import linux
 

@@ -93,7 +93,7 @@ class ProcessRuntime:
 
     async def run(self, launch: Launch) -> ProcessContainer:
         """Starts the program under a supervisor, in a folder of its own."""
-        _refuse_binds(launch)
+        _refuse_what_cannot_be(launch)
         folder = self._folders / launch.id
         folder.mkdir(parents=True)
         _link(folder, launch.cwd, launch.layers)
@@ -119,7 +119,9 @@ class ProcessRuntime:
         shutil.rmtree(self._folders, ignore_errors=True)
 
 
-def _refuse_binds(launch: Launch) -> None:
+def _refuse_what_cannot_be(launch: Launch) -> None:
+    if shutil.which(launch.args[0], path=launch.env.get("PATH", os.defpath)) is None:
+        raise ContainerError(f"there is no program {launch.args[0]} on this machine")
     if launch.binds:
         where = ", ".join(bind.destination for bind in launch.binds)
         raise ContainerError(f"{where} cannot be mounted: this machine runs containers as plain processes (see doctor)")

@@ -37,10 +37,15 @@ CRIU_OPTIONS = (
     "tcp-established",
     "ext-unix-sk",
     "file-locks",
-    "link-remap",
     "skip-file-rwx-check",
+    "ghost-limit 1G",
+    *(f"irmap-scan-path /{folder}" for folder in ("tmp", "root", "srv", "opt", "home", "usr/local", "var/tmp")),
 )
-"""Read by CRIU through an annotation of the bundle. Without the first it looks for iptables, and the dump fails."""
+"""Read by CRIU through an annotation of the bundle. Without the first it looks for iptables, and the dump fails.
+ghost-limit: the largest file that may be open without a name. irmap: where it looks for folders watched by inotify,
+which overlayfs cannot find by their handles. Not link-remap: that leaves a file in the upper layer for the dump alone,
+so what we keep of the layer lacks it; a file whose name is gone but has another one is refused at the dump instead.
+"""
 
 
 @dataclass(frozen=True)

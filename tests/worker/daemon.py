@@ -36,7 +36,8 @@ async def main(kind: str, root: str) -> None:
         args = ("/bin/sh", "-c", "setsid sleep 76543 & exec sleep 76543")
         env = {"PATH": "/usr/bin:/bin"}
         await runtime.run(Launch(f"ta-{number}", args, env, "/", (), lambda *_: None))
-        print(number, flush=True)
+        sys.stdout.write(f"{number}\n")
+        sys.stdout.flush()
 
 
 asyncio.run(main(*sys.argv[1:]))

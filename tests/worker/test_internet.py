@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pyroute2.iproute import IPRoute
+from pyroute2.iproute.linux import IPRoute
 
 from localmodal.worker import linux
 

@@ -71,7 +71,8 @@ def test_all_of_it_works_without_rights(way, tmp_path):
     if subprocess.run([*UNPRIVILEGED[way], "true"], capture_output=True, check=False).returncode:
         pytest.skip(f"this machine does not let one be {way}")
     run = subprocess.run(
-        [*UNPRIVILEGED[way], sys.executable, "-m", "pytest", "-rs", f"--basetemp={tmp_path / 'tests'}", "tests/worker/test_runtimes.py"],
+        [*UNPRIVILEGED[way], sys.executable, "-m", "pytest", "-rs", f"--basetemp={tmp_path / 'tests'}",
+         "tests/worker/test_runtimes.py"],
         cwd=PROJECT, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "COLDSNAP_HOME": str(tmp_path / "home")},
         capture_output=True, text=True, check=False,
     )  # fmt: skip

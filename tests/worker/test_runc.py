@@ -1,17 +1,14 @@
 """What only real containers promise: limits, layers, networks, and that nothing is left of them."""
 
 import asyncio
-import contextlib
 import os
 import random
-import signal
 import sys
 from pathlib import Path
 
 import pytest
 from left_behind import left_behind, network_namespaces
 
-from localmodal.worker.cgroup import Cgroup
 from localmodal.worker.container import Bind, ContainerError
 from localmodal.worker.disk import Disk, DiskError
 
@@ -73,12 +70,11 @@ async def test_a_container_that_was_killed_leaves_nothing(runc):
 
 
 async def test_a_network_goes_with_its_container(runc):
-    await asyncio.sleep(0.5)  # until as many networks as are kept ready are there
-    before = network_namespaces()
-    for _ in range(4):
-        await runc.shell("true")
-    await asyncio.sleep(0.5)
-    assert len(network_namespaces()) == len(before)
+    container = await runc.start("/bin/sleep", "60")
+    network = str(Path(f"/proc/{container.pid}/ns/net").readlink())
+    assert network in network_namespaces()
+    await container.kill()
+    assert network not in network_namespaces()
 
 
 async def test_closing_unmounts_the_disk_and_leaves_nothing_mounted(runc):
@@ -110,7 +106,7 @@ async def test_a_build_step_leaves_its_writes_as_a_layer(runc):
 async def test_a_build_step_has_the_machines_network_and_may_change_owners(runc):
     script = "readlink /proc/self/ns/net; touch /f; chown 1234:1234 /f && stat -c %u /f; su nobody -s /bin/sh -c id"
     ended = await runc.shell(script, purpose="build")
-    assert ended.out.splitlines()[:2] == [os.readlink("/proc/self/ns/net"), "1234"]
+    assert ended.out.splitlines()[:2] == [str(Path("/proc/self/ns/net").readlink()), "1234"]
     assert "nobody" in ended.out.splitlines()[2]
 
 

@@ -1,7 +1,7 @@
 """Tasks through the worker: cold, snapshotted, restored, and what happens when something of it fails.
 
-The container's side is a program in the place of the client's entrypoint that keeps to its protocol, so that these tests
-need no control plane; the whole with the real client is tested with the daemon.
+The container's side is a program in the place of the client's entrypoint that keeps to its protocol, so that these
+tests need no control plane; the whole with the real client is tested with the daemon.
 """
 
 import asyncio
@@ -92,7 +92,7 @@ class Desk:
 
 
 @pytest.fixture
-def open_desk(home: Home, monkeypatch) -> Callable:
+def open_desk(home: Home) -> Callable:
     async def serve(listener):
         async def stop():
             listener.close()
