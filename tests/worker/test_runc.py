@@ -81,7 +81,10 @@ async def test_closing_unmounts_the_disk_and_leaves_nothing_mounted(runc):
     await runc.start("/bin/sleep", "60")
     await runc.runtime.close()
     assert not runc.home.disk.is_mount()
-    assert left_behind(runc.home, closed=True) == {}
+    # Whoever copied this machine's mounts meanwhile (any runc that starts) keeps the loop device for a moment longer.
+    async with asyncio.timeout(20):
+        while left_behind(runc.home, closed=True):
+            await asyncio.sleep(0.05)
 
 
 async def test_upper_layers_win_and_may_delete_what_is_below(runc, layer):
