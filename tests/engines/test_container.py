@@ -63,7 +63,7 @@ def written(monkeypatch):
 
 
 @pytest.fixture
-def start(monkeypatch, written):  # noqa: ARG001 - no container writes to a real Dict here
+def start(monkeypatch, written):
     """A container whose engine takes notes; `snapshots` says whether the worker takes them."""
 
     def begin(*, snapshots=True, role="service", fail_at=None, **rest):

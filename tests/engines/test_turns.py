@@ -139,7 +139,7 @@ def endless(engine):
 
 async def until(condition):
     async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 - what it waits for happens in another thread
+        while not condition():
             await asyncio.sleep(0.01)
 
 

