@@ -1,7 +1,8 @@
 """Containers without containers, for a machine that lets us make none: a tree of plain processes each.
 
 What differs: no isolation, no limits, no snapshots. The image is a virtual environment. Of the layers (the client, the
-function's mounts) a program sees what PYTHONPATH names, and in its working folder what they have there.
+function's mounts) a program sees what PYTHONPATH names, and in its working folder what they have there. A volume is a
+link at its path.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from localmodal.worker import supervisor
 from localmodal.worker.container import Capabilities, ContainerError, Exit, Launch
 from localmodal.worker.pipes import OutputPipes
 from localmodal.worker.processes import kill_tree, processes_with_environment
+from localmodal.worker.volume_links import VolumeLinks
 
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
 
     from localmodal.home import Home
@@ -34,11 +36,17 @@ class ProcessContainer:
 
     restored = False
 
-    def __init__(self, id_: str, supervising: asyncio.subprocess.Process, pipes: OutputPipes, folder: Path) -> None:
+    def __init__(
+        self,
+        id_: str,
+        supervising: asyncio.subprocess.Process,
+        pipes: OutputPipes,
+        tidy_up: Callable[[], Awaitable[None]],
+    ) -> None:
         self.id = id_
         self._supervising = supervising
         self._pipes = pipes
-        self._folder = folder
+        self._tidy_up = tidy_up
         self._end = asyncio.create_task(self._clean_up_at_the_end())
 
     async def wait(self) -> Exit:
@@ -71,7 +79,7 @@ class ProcessContainer:
     async def _clean_up_at_the_end(self) -> Exit:
         code = await self._supervising.wait()
         await self._pipes.drained()
-        await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+        await self._tidy_up()
         return Exit(code if code >= 0 else 128 - code)
 
 
@@ -82,6 +90,7 @@ class ProcessRuntime:
         self.capabilities = capabilities
         self._mark = str(home.root)
         self._folders = home.root / "processes"
+        self._volumes = VolumeLinks(home.root / "volume-links")
 
     async def open(self) -> None:
         """Gets ready."""
@@ -94,6 +103,7 @@ class ProcessRuntime:
     async def run(self, launch: Launch) -> ProcessContainer:
         """Starts the program under a supervisor, in a folder of its own."""
         _refuse_what_cannot_be(launch)
+        self._volumes.take(launch.binds)
         folder = self._folders / launch.id
         folder.mkdir(parents=True)
         _link(folder, launch.cwd, launch.layers)
@@ -104,33 +114,40 @@ class ProcessRuntime:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=pipes.stdout,
                 stderr=pipes.stderr,
-                env={**launch.env, "PYTHONPATH": _python_path(launch), _MARK: self._mark},
+                env=self._environment(launch),
                 cwd=folder,
                 start_new_session=True,
             )
         finally:
             pipes.close_ours()
-        return ProcessContainer(launch.id, process, pipes, folder)
+        return ProcessContainer(launch.id, process, pipes, lambda: self._tidy_up(folder, launch))
+
+    def _environment(self, launch: Launch) -> dict[str, str]:
+        # Byte code would be written into the layers, which are shared.
+        own = {"PYTHONDONTWRITEBYTECODE": "1"} if launch.purpose == "function" else {}
+        return {**own, **launch.env, "PYTHONPATH": _python_path(launch), _MARK: self._mark}
+
+    async def _tidy_up(self, folder: Path, launch: Launch) -> None:
+        self._volumes.leave(launch.binds)
+        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
     async def sweep(self) -> None:
         """Ends what an earlier daemon left behind: supervisors end with their daemon, unless they were killed too."""
         for pid in processes_with_environment(_MARK, self._mark):
             kill_tree(pid)
+        self._volumes.sweep()
         shutil.rmtree(self._folders, ignore_errors=True)
 
 
 def _refuse_what_cannot_be(launch: Launch) -> None:
     if shutil.which(launch.args[0], path=launch.env.get("PATH", os.defpath)) is None:
         raise ContainerError(f"there is no program {launch.args[0]} on this machine")
-    if launch.binds:
-        where = ", ".join(bind.destination for bind in launch.binds)
-        raise ContainerError(f"{where} cannot be mounted: this machine runs containers as plain processes (see doctor)")
 
 
 def _link(folder: Path, cwd: str, layers: Sequence[Path]) -> None:
     """Fills the working folder with links to what the layers have at `cwd`: writes must not end up there."""
     for layer in layers:
-        source = layer / cwd.lstrip("/")
+        source = _in_layer(cwd, layer, layers)
         for entry in source.iterdir() if source.is_dir() else ():
             (folder / entry.name).unlink(missing_ok=True)
             (folder / entry.name).symlink_to(entry)
@@ -139,5 +156,11 @@ def _link(folder: Path, cwd: str, layers: Sequence[Path]) -> None:
 def _python_path(launch: Launch) -> str:
     """Each entry of PYTHONPATH wherever a layer has it, the uppermost first."""
     entries = filter(None, launch.env.get("PYTHONPATH", "").split(os.pathsep))
-    found = [layer / entry.lstrip("/") for entry in entries for layer in reversed(launch.layers)]
-    return os.pathsep.join(str(path) for path in found if path.is_dir())
+    found = [_in_layer(entry, layer, launch.layers) for entry in entries for layer in reversed(launch.layers)]
+    return os.pathsep.join(dict.fromkeys(str(path) for path in found if path.is_dir()))
+
+
+def _in_layer(path: str, layer: Path, layers: Sequence[Path]) -> Path:
+    """Where a layer has a path of the container; images say their own paths in full, with their layer's before them."""
+    inside = next((path.removeprefix(str(each)) for each in layers if path.startswith(f"{each}/")), path)
+    return layer / inside.lstrip("/")

@@ -130,15 +130,21 @@ def bench(request: pytest.FixtureRequest) -> Bench:
 
 
 @pytest.fixture
-def layer(bench: Bench) -> Callable[[str], Path]:
+def layer_of(home: Home) -> Callable[[str], Path]:
     """Makes empty layers where layers lie."""
 
     def make(name: str) -> Path:
-        folder = bench.home.disk / "layers" / name
+        folder = home.disk / "layers" / name
         folder.mkdir(parents=True)
         return folder
 
     return make
+
+
+@pytest.fixture
+def layer(bench: Bench, layer_of: Callable[[str], Path]) -> Callable[[str], Path]:
+    """The same, once the disk is mounted."""
+    return layer_of
 
 
 @pytest.fixture

@@ -11,14 +11,69 @@ import pytest
 from left_behind import left_behind
 
 from localmodal.worker.container import Bind, ContainerError
+from localmodal.worker.volume_links import VolumeLinks
 
 HERE = Path(__file__).parent
 PROJECT = HERE.parents[1]
 
 
-async def test_a_bind_is_refused_by_the_name_of_its_place(process, tmp_path):
-    with pytest.raises(ContainerError, match="/data cannot be mounted"):
-        await process.start("/bin/true", binds=(Bind(tmp_path, "/data"),))
+def _volume(tmp_path: Path, name: str, at: Path) -> Bind:
+    (tmp_path / name).mkdir(parents=True)
+    return Bind(tmp_path / name, str(at))
+
+
+async def test_a_volume_is_at_its_path_as_long_as_somebody_uses_it(process, tmp_path):
+    at = tmp_path / "data/cache"
+    volume = _volume(tmp_path, "volume", at)
+    first = await process.start("/bin/sleep", "60", binds=(volume,))
+    assert (await process.shell(f"echo hello > {at}/file", binds=(volume,))).exit.code == 0
+    assert (at / "file").read_text() == (volume.source / "file").read_text() == "hello\n"
+    await first.kill()
+    assert not os.path.lexists(at)
+    assert (volume.source / "file").exists()
+
+
+async def test_two_volumes_at_one_path_are_refused(process, tmp_path):
+    at = tmp_path / "data"
+    await process.start("/bin/sleep", "60", binds=(_volume(tmp_path, "one", at),))
+    with pytest.raises(ContainerError, match="another volume is at"):
+        await process.start("/bin/sleep", "60", binds=(_volume(tmp_path, "two", at),))
+
+
+async def test_a_volume_is_refused_where_something_else_is(process, tmp_path):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    other = _volume(tmp_path, "other", tmp_path / "free")
+    with pytest.raises(ContainerError, match=f"a volume cannot be at {mine}: File exists"):
+        await process.start("/bin/true", binds=(other, _volume(tmp_path, "volume", mine)))
+    assert not os.path.lexists(tmp_path / "free"), "the first one is not left behind"
+
+
+async def test_a_later_daemon_removes_the_links_of_a_killed_one_and_nothing_else(process, tmp_path):
+    at, moved = tmp_path / "at", tmp_path / "moved"
+    links = VolumeLinks(process.home.root / "volume-links")
+    links.take([_volume(tmp_path, "one", at), _volume(tmp_path, "two", moved)])
+    moved.unlink()
+    moved.symlink_to("/somewhere/of/the/users")
+    await process.runtime.sweep()
+    assert not os.path.lexists(at)
+    assert moved.is_symlink()
+
+
+async def test_paths_that_an_image_gives_in_full_are_found_in_every_layer(process, layer_of):
+    """In process mode an image's own environment names paths below its folder: WORKDIR /root is /<image>/root."""
+    image, mount = layer_of("image"), layer_of("mount")
+    (image / "root").mkdir()
+    (image / "extra").mkdir()
+    (image / "extra/of_image.py").write_text("")
+    (mount / "root").mkdir()
+    (mount / "root/of_mount.py").write_text("")
+    program = "import of_image, of_mount, os; print(sorted(os.listdir()))"
+    path = f"/root:{image}/extra"
+    ended = await process.run(
+        "/usr/bin/python3", "-c", program, layers=(image, mount), cwd=f"{image}/root", env={"PYTHONPATH": path}
+    )
+    assert ended.out == "['of_mount.py']\n", ended.err
 
 
 async def test_nothing_of_a_program_is_left_after_its_end(process):
