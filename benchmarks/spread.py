@@ -5,6 +5,7 @@ import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 
 
@@ -39,7 +40,7 @@ def print_json(title: str, figures: Mapping[str, Spread]) -> None:
 
 def machine() -> str:
     """The machine in words."""
-    with open("/proc/cpuinfo", encoding="utf-8") as text:
-        model = next((line.partition(":")[2].strip() for line in text if line.startswith("model name")), "unknown CPU")
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown CPU")
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return f"{os.cpu_count()} cores of {model}, {memory:.0f} GiB, kernel {platform.release()}"
