@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import modal
@@ -17,7 +18,6 @@ from modal_proto.api_grpc import ModalClientStub
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 """Functions are sent pickled, so a container's Python must be the test's own."""
 Deploy = Callable[..., modal.App]
-Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
@@ -61,23 +61,29 @@ def environment(client, request) -> str:
     return name
 
 
+class Cli:
+    """Programs of a user, in an environment of the test's own."""
+
+    def __init__(self, daemon, environment: str, config: Path) -> None:
+        self._env = {**os.environ, **daemon.env, "MODAL_ENVIRONMENT": environment, "MODAL_CONFIG_PATH": str(config)}
+        self._env |= {"COLUMNS": "200", "TERM": "dumb"}
+
+    def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Runs a `modal` command."""
+        return self._run("-m", "modal", *arguments)
+
+    def python(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Runs a program that uses the client."""
+        return self._run("-c", program, *arguments)
+
+    def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, *arguments], env=self._env, text=True, capture_output=True, check=False)
+
+
 @pytest.fixture
 def cli(daemon, environment, tmp_path) -> Cli:
-    """Runs a `modal` command in the test's environment."""
-
-    def run(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        env = {**os.environ, **daemon.env, "MODAL_ENVIRONMENT": environment, "COLUMNS": "200", "TERM": "dumb"}
-        env["MODAL_CONFIG_PATH"] = str(tmp_path / "modal.toml")
-        return subprocess.run(
-            [sys.executable, "-m", "modal", *arguments],
-            env=env,
-            text=True,
-            capture_output=True,
-            input=stdin,
-            check=False,
-        )
-
-    return run
+    """The `modal` command line."""
+    return Cli(daemon, environment, tmp_path / "modal.toml")
 
 
 @pytest.fixture(scope="session")

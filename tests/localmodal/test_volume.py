@@ -195,25 +195,30 @@ def test_files_survive_the_daemon_being_killed(daemon, client, environment):
     assert not unfinished.exists()
 
 
-def test_the_command_line_manages_volumes(cli, tmp_path):
-    local = tmp_path / "file.txt"
+@pytest.mark.parametrize("version", ["1", "2"])
+def test_the_command_line_moves_files_in_and_out(cli, tmp_path, version):
+    local, back, folder = tmp_path / "file.txt", tmp_path / "back.txt", tmp_path / "all"
     local.write_text("content")
-    for name, version in (("one", "1"), ("two", "2")):
-        assert cli("volume", "create", name, "--version", version).returncode == 0
-        assert cli("volume", "put", name, str(local), "/folder/").returncode == 0
-        assert cli("volume", "ls", name, "folder").stdout.split() == ["folder/file.txt"]
-        assert cli("volume", "get", name, "folder/file.txt", str(tmp_path / f"back-{name}")).returncode == 0
-        assert (tmp_path / f"back-{name}").read_text() == "content"
-        assert cli("volume", "get", name, "folder/file.txt", "-").stdout.startswith("content")
-        (tmp_path / f"all-{name}").mkdir()
-        assert cli("volume", "get", name, "folder", str(tmp_path / f"all-{name}")).returncode == 0
-        assert (tmp_path / f"all-{name}/folder/file.txt").read_text() == "content"
-        assert "already exists" in cli("volume", "put", name, str(local), "/folder/").stderr
-        assert cli("volume", "cp", name, "folder/file.txt", "copy.txt").returncode == 0
-        assert cli("volume", "rm", name, "copy.txt").returncode == 0
-        assert "recursive" in cli("volume", "rm", name, "folder").stderr
-        assert cli("volume", "rm", "-r", name, "folder").returncode == 0
-        assert cli("volume", "rename", "--yes", name, f"{name}-renamed").returncode == 0
-        assert f"{name}-renamed" in cli("volume", "list", "--json").stdout
-        assert cli("volume", "delete", "--yes", f"{name}-renamed").returncode == 0
+    folder.mkdir()
+    assert cli("volume", "create", "box", "--version", version).returncode == 0
+    assert cli("volume", "put", "box", str(local), "/folder/").returncode == 0
+    assert "already exists" in cli("volume", "put", "box", str(local), "/folder/").stderr
+    assert cli("volume", "ls", "box", "folder").stdout.split() == ["folder/file.txt"]
+    assert cli("volume", "get", "box", "folder/file.txt", str(back)).returncode == 0
+    assert back.read_text() == "content"
+    assert cli("volume", "get", "box", "folder", str(folder)).returncode == 0
+    assert (folder / "folder/file.txt").read_text() == "content"
+
+
+def test_the_command_line_manages_volumes_and_what_is_in_them(cli, client, environment):
+    assert cli("volume", "create", "box").returncode == 0
+    volume = modal.Volume.from_name("box", environment_name=environment, client=client)
+    put(volume, {"folder/file.txt": b"content"})
+    assert cli("volume", "cp", "box", "folder/file.txt", "copy.txt").returncode == 0
+    assert cli("volume", "rm", "box", "copy.txt").returncode == 0
+    assert "recursive" in cli("volume", "rm", "box", "folder").stderr
+    assert cli("volume", "rm", "-r", "box", "folder").returncode == 0
+    assert cli("volume", "rename", "--yes", "box", "crate").returncode == 0
+    assert "crate" in cli("volume", "list", "--json").stdout
+    assert cli("volume", "delete", "--yes", "crate").returncode == 0
     assert cli("volume", "list", "--json").stdout.strip() == "[]"
