@@ -14,6 +14,7 @@ import modal.experimental
 
 from engines.container import Container
 from spec.deployment import Deployment
+from spec.gpu import NO_GPU
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -28,6 +29,13 @@ DEPLOYMENT = Deployment.from_environment()
 DEFINITION = DEPLOYMENT.definition
 SNAPSHOTS = DEFINITION.snapshot.enabled
 
+
+def _gpu() -> str | list[str] | None:
+    if isinstance(DEFINITION.gpu, tuple):
+        return list(DEFINITION.gpu)
+    return None if DEFINITION.gpu == NO_GPU else DEFINITION.gpu
+
+
 app = modal.App(DEFINITION.app_name, tags=DEPLOYMENT.tags)
 
 _image = modal.Image.from_id(DEFINITION.image_id).add_local_python_source("engines", "spec")
@@ -36,12 +44,17 @@ _resources: dict[str, Any] = {
     "image": _image,
     "env": DEPLOYMENT.container_environment(),
     "secrets": _secrets,
-    "gpu": None if DEFINITION.gpu == "none" else DEFINITION.gpu,
+    "gpu": _gpu(),
     "cpu": DEFINITION.cpu,
     "memory": DEFINITION.memory,
     "timeout": REQUEST_SECONDS,
     "startup_timeout": START_SECONDS,
     "include_source": False,
+}
+_with_gpu = SNAPSHOTS and DEFINITION.gpu != NO_GPU and DEFINITION.snapshot.gpu is not False
+_snapshots: dict[str, Any] = {
+    "enable_memory_snapshot": SNAPSHOTS,
+    "experimental_options": {"enable_gpu_snapshot": True} if _with_gpu else {},
 }
 _scaling: dict[str, Any] = {
     "scaledown_window": DEPLOYMENT.scaling.scaledown_window,
@@ -51,13 +64,22 @@ _scaling: dict[str, Any] = {
 }
 
 
+def _log_to_the_container() -> None:
+    """Our own lines go to the container's log; those of the libraries stay as they are."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+    ours = logging.getLogger("coldsnap")
+    ours.addHandler(handler)
+    ours.setLevel(logging.INFO)
+
+
 class _Started:
     """What both classes have: a life in phases, and a first answer."""
 
     container: Container
 
     def _prepare(self, role: Literal["service", "twin"]) -> None:
-        logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
+        _log_to_the_container()
         self.container = Container(DEFINITION, role)
         self.container.prepare()
 
@@ -74,7 +96,7 @@ class _Started:
         return (await self.container.start()).model_dump(mode="json")
 
 
-@app.cls(enable_memory_snapshot=SNAPSHOTS, **_resources, **_scaling)
+@app.cls(**_resources, **_snapshots, **_scaling)
 @modal.concurrent(max_inputs=DEFINITION.concurrency)
 class Service(_Started):
     """What users call."""

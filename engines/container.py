@@ -20,6 +20,7 @@ from engines.boots import BootLog, BootRecord, StartReport
 from engines.clock import Phases, process_started_at
 from engines.engine import engine_of
 from engines.http import HEALTH
+from spec.gpu import NO_GPU
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -114,7 +115,8 @@ class Container:
         except BaseException as error:
             record = self.record().model_copy(update={"error": f"{type(error).__name__}: {error}"})
             self._boots.write(lambda: record)
-            self._boots.flush()
+            with suppress(Exception):  # the first error is the one to hear of
+                self.stop()
             raise
 
     def record(self) -> BootRecord:
@@ -134,7 +136,7 @@ class Container:
 
     @cached_property
     def _gpu(self) -> str | None:
-        return None if self._definition.gpu == "none" else gpu_name()
+        return None if self._definition.gpu == NO_GPU else gpu_name()
 
     @cached_property
     def _versions(self) -> dict[str, str]:

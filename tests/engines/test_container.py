@@ -127,7 +127,7 @@ def test_a_start_that_fails_writes_its_error_before_it_dies(start, written):
     assert record.error == "RuntimeError: no load"
     assert record.ready_at is None
     assert list(record.phases) == ["imports", "load"]
-    assert events == ["load"]
+    assert events == ["load", "stop"]
 
 
 def test_a_record_that_cannot_be_written_fails_nothing(start, monkeypatch, caplog):
