@@ -27,7 +27,7 @@ class Recipe(Frozen):
     pip: tuple[str, ...]
     run: tuple[str, ...]
     weights: Weights
-    weights_sha256: str | None
+    weights_sha256: str | None = None
     """Of a file of this machine; a pinned package needs none."""
 
     @classmethod
