@@ -31,6 +31,7 @@ DEFAULT_SCALEDOWN_WINDOW = 60
 """Seconds that an idle container is kept when the function does not say, as on the service."""
 DEFAULT_MAX_CONTAINERS = max(8, 2 * (os.cpu_count() or 1))
 """Containers of one function that does not say: the service's limit is the workspace's, ours is this machine."""
+_OF_LIVE_APPS = f"FROM {{}} JOIN apps ON apps.id = app_id WHERE apps.state != {api_pb2.APP_STATE_STOPPED}"
 _NO_PARAMETERS = frozenset({b"", pickle.dumps(((), {}), protocol=4)})
 """What the client binds for an instance of a class that has no parameters."""
 
@@ -204,14 +205,14 @@ class Functions:
         return variant_id
 
     def dependencies(self) -> set[str]:
-        """The ids of everything that a definition of any version refers to: mounts, secrets, volumes, images."""
-        rows = self.store.rows("SELECT data FROM definitions")
-        definitions = (api_pb2.FunctionData.FromString(row["data"]) for row in rows)
+        """The ids of all that a function of an app which was not stopped refers to: mounts, secrets, volumes, images."""
         used: set[str] = set()
-        for function in (ranked.function for data in definitions for ranked in data.ranked_functions):
-            used.update(function.mount_ids, function.secret_ids, [function.image_id])
-            used.update(mount.volume_id for mount in function.volume_mounts)
-            used.update(dependency.object_id for dependency in function.object_dependencies)
+        for row in self.store.rows(f"SELECT published {_OF_LIVE_APPS.format('app_versions')}"):
+            for definition_id in api_pb2.AppPublishRequest.FromString(row["published"]).definition_ids.values():
+                for ranked in self.definition(definition_id).ranked_functions:
+                    used |= _referred_to(ranked.function) | {ranked.function.image_id}
+        for row in self.store.rows(f"SELECT options {_OF_LIVE_APPS.format('functions')}"):
+            used |= _referred_to(api_pb2.FunctionOptions.FromString(row["options"]))
         return used
 
     def with_variants(self, function_id: str) -> set[str]:
@@ -228,20 +229,17 @@ class Functions:
         del self._known[function_id]
         return self.get(function_id)
 
-    def dependencies(self) -> set[str]:
-        """The ids of every mount and secret that a definition or a variant refers to."""
-        ids: set[str] = set()
-        for row in self.store.rows("SELECT data FROM definitions"):
-            for ranked in api_pb2.FunctionData.FromString(row["data"]).ranked_functions:
-                ids.update(ranked.function.mount_ids, ranked.function.secret_ids)
-        for row in self.store.rows("SELECT options FROM functions WHERE options != x''"):
-            ids.update(api_pb2.FunctionOptions.FromString(row["options"]).secret_ids)
-        return ids
-
     def of_app(self, app_id: str) -> list[Function]:
         """Every published function of an app, its variants too."""
         rows = self.store.rows("SELECT id FROM functions WHERE app_id = ?", app_id)
         return [self.get(row["id"]) for row in rows if self.exists(row["id"])]
+
+
+def _referred_to(one: api_pb2.Function | api_pb2.FunctionOptions) -> set[str]:
+    used = {*one.secret_ids, *(mount.volume_id for mount in one.volume_mounts)}
+    if isinstance(one, api_pb2.Function):
+        used.update(one.mount_ids, (dependency.object_id for dependency in one.object_dependencies))
+    return used
 
 
 def _canonical(data: api_pb2.FunctionData) -> bytes:

@@ -55,8 +55,8 @@ class Secrets:
         """
         content = json.dumps([wish.environment, wish.app_id, sorted(values.items())])
         secret_id = id_from_digest(Kind.SECRET.value, self._signer.digest(content.encode()))
-        if self._store.row("SELECT 1 FROM objects WHERE id = ?", secret_id):
-            return self._objects.get(Kind.SECRET, secret_id), False
+        if self._store.write("UPDATE objects SET created_at = ? WHERE id = ?", time.time(), secret_id):
+            return self._objects.get(Kind.SECRET, secret_id), False  # as new: who asks is about to refer to it
         return self._objects.get_or_create(Kind.SECRET, wish, secret_id)
 
     def identity(self, secret_id: str) -> str:

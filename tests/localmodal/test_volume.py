@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import modal
 import pytest
@@ -222,3 +223,21 @@ def test_the_command_line_manages_volumes_and_what_is_in_them(cli, client, envir
     assert "crate" in cli("volume", "list", "--json").stdout
     assert cli("volume", "delete", "--yes", "crate").returncode == 0
     assert cli("volume", "list", "--json").stdout.strip() == "[]"
+
+
+def test_a_file_is_whole_or_not_there_when_the_daemon_dies_during_its_upload(daemon, client, environment):
+    volume = modal.Volume.from_name("box", environment_name=environment, create_if_missing=True, client=client)
+    volume.hydrate()
+    content = os.urandom(1_000_000) * 200
+    uploads = daemon.paths.blobs / "incoming"
+    with ThreadPoolExecutor() as threads:
+        upload = threads.submit(put, volume, {"large": content})
+        while not any(uploads.iterdir()):
+            assert not upload.done()
+        daemon.kill()
+        daemon.start()
+        failure = upload.exception()
+    left = paths(volume)
+    assert left == ([] if failure else ["large"])
+    assert not left or read(volume, "large") == content
+    assert not any(uploads.iterdir())
