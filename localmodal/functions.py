@@ -205,14 +205,15 @@ class Functions:
         return variant_id
 
     def dependencies(self) -> set[str]:
-        """The ids of all that a function of an app which was not stopped refers to: mounts, secrets, volumes, images."""
+        """The ids of the images, mounts and secrets that functions of apps which were not stopped refer to."""
         used: set[str] = set()
         for row in self.store.rows(f"SELECT published {_OF_LIVE_APPS.format('app_versions')}"):
             for definition_id in api_pb2.AppPublishRequest.FromString(row["published"]).definition_ids.values():
                 for ranked in self.definition(definition_id).ranked_functions:
-                    used |= _referred_to(ranked.function) | {ranked.function.image_id}
+                    function = ranked.function
+                    used.update([function.image_id], function.mount_ids, function.secret_ids)
         for row in self.store.rows(f"SELECT options {_OF_LIVE_APPS.format('functions')}"):
-            used |= _referred_to(api_pb2.FunctionOptions.FromString(row["options"]))
+            used.update(api_pb2.FunctionOptions.FromString(row["options"]).secret_ids)
         return used
 
     def with_variants(self, function_id: str) -> set[str]:
@@ -233,13 +234,6 @@ class Functions:
         """Every published function of an app, its variants too."""
         rows = self.store.rows("SELECT id FROM functions WHERE app_id = ?", app_id)
         return [self.get(row["id"]) for row in rows if self.exists(row["id"])]
-
-
-def _referred_to(one: api_pb2.Function | api_pb2.FunctionOptions) -> set[str]:
-    used = {*one.secret_ids, *(mount.volume_id for mount in one.volume_mounts)}
-    if isinstance(one, api_pb2.Function):
-        used.update(one.mount_ids, (dependency.object_id for dependency in one.object_dependencies))
-    return used
 
 
 def _canonical(data: api_pb2.FunctionData) -> bytes:
