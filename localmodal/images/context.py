@@ -21,7 +21,7 @@ class Context:
     """What a build may copy from."""
 
     folders: tuple[Path, ...] = ()
-    """The files sent along with the image, and its context mount."""
+    """The files sent along with the image, then its context mount."""
     image: Callable[[str], Awaitable[Path]] | None = None
     """The folder of another image that may be copied from (`--from`); ImageError if it is not known here."""
     python: tuple[str, bool] | None = None
@@ -38,7 +38,8 @@ class Context:
 
 def _matches(source: str, folders: tuple[Path, ...]) -> list[Path]:
     """As in Docker, a leading slash means the context's root, and no path leads out of it."""
-    relative = source.lstrip("/") or "."
+    if (relative := source.strip("/")) in {"", "."}:
+        return list(folders)
     for folder in folders:
         found = sorted(folder.glob(relative)) if _WILDCARDS & set(relative) else [folder / relative]
         if inside := [path for path in found if path.exists() and path.resolve().is_relative_to(folder.resolve())]:

@@ -17,7 +17,7 @@ from localmodal.images.config import ImageConfig, ImageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-_HEREDOC = re.compile(r"<<-?[\"']?[A-Za-z_]")
+_HEREDOC = re.compile(r"(?:^|\s)\d*<<-?[\"']?[A-Za-z_]")
 _NOTED_ONLY = frozenset({"LABEL", "EXPOSE", "MAINTAINER", "STOPSIGNAL"})
 """Change nothing that a container here would see."""
 

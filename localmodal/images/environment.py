@@ -94,7 +94,7 @@ def _add_pip(prefix: Path, seen_as: Path, series: str) -> None:
         raise ImageError("pip is not installed beside the local control plane: install it there") from error
     packages = prefix / "lib" / f"python{series}" / "site-packages"
     for file in files:
-        if file.parts[0] != ".." and "__pycache__" not in file.parts:
+        if file.parts[0] != "..":
             copy_file(Path(str(file.locate())), packages / file)
     for name in ("pip", "pip3"):
         script = prefix / "bin" / name

@@ -35,6 +35,8 @@ _INSIDE = re.compile(r"(?<![\w./$}-])/(?:usr/local(?!/cuda)|\.uv|__modal|pkg|roo
 _SHARED_FROM = 1 << 20
 """Bytes from which a file is linked, not copied, into an image that grows out of another: libraries and weights, which
 are replaced as a whole. Smaller ones may be edited in place by any command, which must not change the base."""
+_USUAL_FOLDERS = ("etc", "include", "sbin", "share", "src")
+"""What every /usr/local has, beside what an environment brings."""
 _TEXT_WITH_OWN_PATH = ("**/bin/*", "**/pyvenv.cfg", "**/site-packages/*.pth")
 
 
@@ -155,7 +157,8 @@ class ProcessDraft:
 def _write_python(layer: Path, python: Python, plain_name: bool) -> None:  # noqa: FBT001
     prefix = layer / "usr/local"
     try:
-        make_folder(layer)
+        for name in _USUAL_FOLDERS:
+            make_folder(prefix / name)
         write_environment(prefix, python, prefix, copied=False, plain_name=plain_name)
     except BaseException:
         shutil.rmtree(layer, ignore_errors=True)

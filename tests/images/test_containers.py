@@ -1,0 +1,111 @@
+"""Layers of containers: what lies over this machine's root, and what of this machine does not shine through."""
+
+import json
+
+from conftest import PLAIN
+from modal_proto import api_pb2
+
+
+async def test_this_machines_own_python_packages_are_invisible(containers):
+    image = await containers.build(*PLAIN)
+    seen = json.loads(await containers.python(image, "import json, sys; print(json.dumps(sys.path))"))
+    assert not [path for path in seen if "dist-packages" in path or ".pyenv" in path]
+    assert await containers.shell(image, "ls /usr/local/bin") == await containers.shell(
+        image, "cd /usr/local/bin; ls pip pip3 python python3 python3.*"
+    )
+
+
+async def test_a_python_from_a_home_folder_works_although_home_folders_are_hidden(containers):
+    image = await containers.build("FROM python:3.12-slim", "RUN python -m pip install --no-deps idna")
+    program = "import ctypes, ssl, sqlite3, idna, sys, sysconfig; print(sys.prefix, sysconfig.get_path('include'))"
+    assert await containers.python(image, program) == "/usr/local /usr/local/include/python3.12"
+    assert "/.pyenv" not in await containers.python(image, "import sysconfig; print(sysconfig.get_config_var('LDFLAGS'))")
+
+
+async def test_files_are_copied_over_symbolic_links_of_the_root(containers):
+    image = await containers.build(*PLAIN, "COPY . /", files={"/lib/ours/a.txt": "text", "/bin/ours": "#!/bin/sh\n"})
+    assert await containers.shell(image, "cat /usr/lib/ours/a.txt; test -L /lib && test -L /bin && ls /usr/bin/ours") == (
+        "text/usr/bin/ours"
+    )
+
+
+async def test_copy_sets_mode_and_owner_of_what_it_copies_alone(containers):
+    image = await containers.build(
+        *PLAIN,
+        "RUN mkdir /d && touch /d/there",
+        "COPY --chmod=750 --chown=nobody:nogroup a.txt /d/",
+        "COPY --chown=7 folder /d",
+        files={"a.txt": "a", "folder/b.txt": "b"},
+    )
+    assert await containers.shell(image, "cd /d; stat -c '%n %a %U %g' a.txt there; stat -c '%n %u:%g' b.txt") == (
+        "a.txt 750 nobody 65534\nthere 644 root 0\nb.txt 7:7"
+    )
+
+
+async def test_copy_makes_folders_and_takes_wildcards(containers):
+    files = {"one.txt": "1", "two.txt": "2", "other.md": "3"}
+    image = await containers.build(*PLAIN, "COPY *.txt /new/folder/", "COPY one.txt /new/name", files=files)
+    assert await containers.shell(image, "cd /new; ls folder; cat name") == "one.txt\ntwo.txt\n1"
+
+
+async def test_user_applies_to_the_commands_after_it(containers):
+    image = await containers.build(*PLAIN, "USER nobody", "RUN id -un > /tmp/who", "USER 12:34", "RUN id -u; id -g > /tmp/group")
+    assert await containers.shell(image, "cat /tmp/who /tmp/group") == "nobody\n34"
+
+
+async def test_a_package_of_the_system_is_really_installed(containers):
+    base = await containers.build(*PLAIN)
+    image = await containers.build("FROM base", "RUN apt-get update", "RUN apt-get install -y hello", base=base.id)
+    assert await containers.run(image, "/usr/bin/hello") == "Hello, world!"
+    assert await containers.shell(base, "command -v hello || echo none") == "none"
+    assert await containers.shell(image, "ls /var/cache/apt/archives/*.deb 2>/dev/null || echo none") == "none"
+
+
+async def test_add_python_brings_a_python_and_leaves_the_clients_next_line_something_to_do(containers):
+    mount, _ = containers.mounts.of_the_service("python-build-standalone.20230826.3.11.5-gnu")
+    image = await containers.build(
+        "FROM nvidia/cuda:12.4.1-runtime-ubuntu22.04",
+        "COPY /python/. /usr/local",
+        "RUN ln -s /usr/local/bin/python3 /usr/local/bin/python",
+        context_mount_id=mount,
+    )
+    assert await containers.python(image, "import sys; print(sys.prefix)") == "/usr/local"
+
+
+async def test_an_image_without_python_says_so_to_whoever_needs_one(containers):
+    image = await containers.build("FROM debian:12", "RUN touch /there")
+    config = containers.images.config(image.id)
+    assert (config.python, config.python_series) == ("", "")
+
+
+async def test_mount_points_of_a_build_are_no_part_of_its_layer(containers):
+    image = await containers.build(*PLAIN, "RUN echo x > /only")
+    layer = (await containers.images.layers(image.id))[-1]
+    assert [path.name for path in layer.iterdir()] == ["only"]
+
+
+async def test_lines_that_change_no_file_add_no_layer(containers):
+    base = await containers.build(*PLAIN)
+    image = await containers.build("FROM base", "ENV A=1", base=base.id)
+    assert image.built.layers == base.built.layers
+    assert image.built.size_bytes == 0
+
+
+async def test_a_deleted_file_of_a_lower_layer_stays_deleted(containers):
+    base = await containers.build(*PLAIN, "RUN echo x > /file")
+    image = await containers.build("FROM base", "RUN rm /file", base=base.id)
+    assert await containers.shell(image, "ls /file 2>/dev/null || echo gone") == "gone"
+    assert await containers.shell(base, "cat /file") == "x"
+
+
+async def test_a_volume_is_there_while_the_image_is_built(containers):
+    from localmodal.objects import Kind, Wish  # noqa: PLC0415
+
+    volumes = containers.images._volumes
+    volume = volumes.get_or_create(
+        Wish.of(api_pb2.VolumeGetOrCreateRequest(deployment_name="v", object_creation_type=1)), 1
+    )
+    assert volume.kind is Kind.VOLUME
+    mounts = [api_pb2.VolumeMount(volume_id=volume.id, mount_path="/v")]
+    await containers.build(*PLAIN, "RUN echo kept > /v/file", volume_mounts=mounts)
+    assert (volumes.path(volume.id) / "file").read_text() == "kept\n"
