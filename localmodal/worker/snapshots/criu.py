@@ -191,10 +191,10 @@ async def _said(*command: str) -> str:
 
 
 def _reason(log_file: Path, error: Exception) -> str:
-    """The first complaint in CRIU's log: those after it are its consequences."""
+    """The first complaints in CRIU's log; those after them are consequences, and RLIMIT_NOFILE is always there."""
     try:
         lines = log_file.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return str(error)
-    complaints = [line.partition("): ")[2] for line in lines if "Error (" in line]
+    complaints = [line.partition("): ")[2] for line in lines if "Error (" in line and "RLIMIT_NOFILE" not in line]
     return " / ".join(complaints[:3]) or str(error)
