@@ -33,7 +33,9 @@ _EMPTY_FOLDERS = {
     "var/cache/ldconfig": 0o700, "var/spool": 0o755, "var/mail": 0o755, "dev": 0o755, "proc": 0o755, "sys": 0o755,
 }  # fmt: skip
 """What programs and mounts expect to find, as empty folders."""
-_WATCHED = ("/", "/etc", "/var", "/var/lib")
+_SEARCHED = ("etc", "usr/local/etc")
+"""Where files and folders that others may not read are looked for."""
+_WATCHED = ("/", "/var", "/var/lib")
 
 
 @dataclass(frozen=True)
@@ -58,23 +60,25 @@ class Masks:
     def __init__(self, folder: Path, ours: tuple[Path, ...]) -> None:
         self._folder = folder
         self._ours = (*ours, *_project())
-        self._seen: tuple[int, ...] = ()
+        self._watched: list[str] = []
+        self._seen: list[int] = []
         self._current = folder
 
     def current(self) -> Path:
-        """The layer that hides what must be hidden now; cheap when nothing has changed at the places that we watch."""
-        if (seen := tuple(Path(path).stat().st_mtime_ns for path in _WATCHED)) != self._seen:
+        """The layer that hides what must be hidden now; cheap when nothing has appeared since the last time."""
+        if not self._seen or [_changed_at(path) for path in self._watched] != self._seen:
+            self._watched = [*_WATCHED, *(where for top in _SEARCHED for where, _, _ in os.walk(f"/{top}"))]
+            self._seen = [_changed_at(path) for path in self._watched]
             mask = mask_of(Path("/"), self._ours)
             self._current = self._folder / mask.name
             if not self._current.exists():
                 self._make(mask)
-            self._seen = seen
         return self._current
 
     def clear(self) -> None:
         """Removes all masks; no container may be running."""
         shutil.rmtree(self._folder, ignore_errors=True)
-        self._seen = ()
+        self._seen = []
 
     def _make(self, mask: Mask) -> None:
         part = self._folder / f"{mask.name}.part"
@@ -90,7 +94,7 @@ def mask_of(root: Path, ours: tuple[Path, ...]) -> Mask:
     hidden += [path for path in root.glob("var/*") if path.name != "lib"]
     hidden += [path for path in root.glob("var/lib/*") if path.name not in _VISIBLE_VAR_LIB]
     hidden += [root / name for name in _CREDENTIALS]
-    hidden += [*_private_below(root / "etc"), *_private_below(root / "usr/local/etc")]
+    hidden += [path for top in _SEARCHED for path in _private_below(root / top)]
     hidden += [path.resolve() for path in ours]
     folders = {str(path.relative_to(root)) for path in hidden if path.is_dir() and not path.is_symlink()}
     files = {str(path.relative_to(root)) for path in hidden if path.is_file() and not path.is_symlink()}
@@ -128,6 +132,14 @@ def _private_below(folder: Path) -> list[Path]:
         private += [Path(where, name) for name in shut]
         private += [Path(where, name) for name in files if not _mode(Path(where, name)) & stat.S_IROTH]
     return private
+
+
+def _changed_at(folder: str) -> int:
+    """When an entry was last added or removed."""
+    try:
+        return os.stat(folder).st_mtime_ns  # noqa: PTH116  # hundreds of times at each start
+    except OSError:
+        return 0
 
 
 def _mode(path: Path) -> int:

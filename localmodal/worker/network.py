@@ -8,6 +8,8 @@ nothing to take down. Making one takes the kernel some 15 ms, so a few are kept 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import os
 import socket
 from collections import deque
@@ -18,11 +20,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyroute2.iproute.linux import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
 
 from localmodal.worker import linux
+from localmodal.worker.container import ContainerError
 
 if TYPE_CHECKING:
     from localmodal.worker.uplink import Uplink
+
+log = logging.getLogger(__name__)
 
 ServeHttp = Callable[[socket.socket], Awaitable[Callable[[], Awaitable[None]]]]
 """Serves the daemon's HTTP (blobs) on a listening socket inside a container's network; returns how to stop."""
@@ -31,7 +37,10 @@ ADDRESS = "10.77.0.2"
 """Of eth0 in every container: what the client's `web_server` looks for."""
 WAY_OUT = "wan0"
 _HARDWARE_ADDRESS = "02:00:0a:4d:00:02"
-_READY = 2
+_READY = 8
+"""As many as start at once without waiting for one."""
+_PAUSE = 0.25
+"""Seconds before the next are made, so that this does not slow down the very starts that took the last ones."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +84,7 @@ class NetworkPool:
         self._serve_http = serve_http
         self._ready: deque[Network] = deque()
         self._filling: asyncio.Task[None] | None = None
+        self._closing = asyncio.Event()
 
     async def open(self) -> None:
         """Sets the way out up and begins to make the first networks."""
@@ -90,9 +100,9 @@ class NetworkPool:
 
     async def close(self) -> None:
         """Lets go of those that nobody took."""
+        self._closing.set()
         if self._filling:
-            self._filling.cancel()
-            await asyncio.gather(self._filling, return_exceptions=True)
+            await self._filling  # not cancelled: it may hold a network that nobody knows yet
         while self._ready:
             await self._ready.popleft().close()
         if self._uplink:
@@ -103,12 +113,20 @@ class NetworkPool:
             self._filling = asyncio.create_task(self._fill())
 
     async def _fill(self) -> None:
-        while len(self._ready) < _READY:
-            self._ready.append(await self._make())
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._closing.wait(), _PAUSE)
+        try:
+            while len(self._ready) < _READY and not self._closing.is_set():
+                self._ready.append(await self._make())
+        except ContainerError as error:
+            log.warning("%s", error)
 
     async def _make(self) -> Network:
         make = partial(_make_namespace, self._http_port, self._uplink)
-        handle, listener = await asyncio.to_thread(linux.in_own_thread, make)
+        try:
+            handle, listener = await asyncio.to_thread(linux.in_own_thread, make)
+        except (OSError, NetlinkError) as error:
+            raise ContainerError(f"the kernel does not make a network for a container: {error}") from error
         return Network(handle, await self._serve_http(listener))
 
 

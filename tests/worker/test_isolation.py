@@ -103,8 +103,8 @@ async def test_our_own_state_is_hidden_in_a_folder_that_containers_see(needs_con
 async def test_a_secret_that_appears_while_the_daemon_runs_is_hidden_too(runc, planted):
     await runc.shell("true")
     planted("/coldsnap-test-late/secret", "hush")
-    planted("/etc/coldsnap-test-late.conf", "hush", 0o600)
-    ended = await runc.shell("cat /coldsnap-test-late/secret /etc/coldsnap-test-late.conf")
+    planted("/etc/default/coldsnap-test-late.conf", "hush", 0o600)
+    ended = await runc.shell("cat /coldsnap-test-late/secret /etc/default/coldsnap-test-late.conf")
     assert "hush" not in ended.out
 
 
