@@ -77,6 +77,8 @@ class Pool:
         """Requests that wait for a container of an `@app.server`."""
         self.changed = Pulse()
         self._failed_starts = 0
+        self._given_up: ContainerError | None = None
+        """Why the requests that waited for a server were last sent away."""
         self._backoff: asyncio.TimerHandle | None = None
         self._background: set[asyncio.Task[None]] = set()
         self.stopped = False
@@ -198,8 +200,11 @@ class Pool:
     async def server(self) -> Task:
         """A ready container of an `@app.server`, the one with the fewest open requests; starts one if there is none."""
         self.waiting_for_server += 1
+        given_up = self._given_up
         try:
             while not self.stopped:
+                if self._given_up and self._given_up is not given_up:
+                    raise self._given_up
                 if ready := [task for task in self.tasks.values() if task.phase is Phase.READY]:
                     task = min(ready, key=lambda one: one.leases)
                     task.leases += 1
@@ -384,6 +389,7 @@ class Pool:
                 exception=f"{task.function.tag}: {self._failed_starts} containers in a row did not start. The last one, "
                 f"{task.id}: {reason}. Its last lines:\n{task.log.tail(_LINES_SHOWN)}",
             )
+        self._given_up = ContainerError(result.exception or reason)
         waiting, self.queue = self.queue, deque()
         for one in waiting:
             self._calls.finish(one, api_pb2.FunctionGetOutputsItem(result=result, task_id=task.id))
@@ -401,7 +407,8 @@ class Pool:
         for one in inputs:
             one.losses += 1
             self._calls.note_attempt(one)
-            if one.losses >= MOST_LOSSES:
+            # What a web request has sent is used up by the first container that takes it.
+            if one.losses >= MOST_LOSSES or not one.call.durable:
                 message = (
                     f"{task.function.tag}: {one.losses} containers died while they worked on this input. The last one, "
                     f"{task.id}: {reason}. Its last lines:\n{task.log.tail(_LINES_SHOWN)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass, field
 from enum import Enum
@@ -14,7 +15,6 @@ from localmodal.ids import new_id
 from localmodal.pulse import Pulse
 
 if TYPE_CHECKING:
-    import asyncio
     import sqlite3
 
     from localmodal.calls import Input
@@ -57,6 +57,8 @@ class Task:
     started_at: float = 0.0
     phase: Phase = Phase.STARTING
     container: RunningTask | None = None
+    launched: asyncio.Event = field(default_factory=asyncio.Event)
+    """Its record says from what it was started, or it never will: a restored container may work before we know it is."""
     running: dict[str, Running] = field(default_factory=dict)
     leases: int = 0
     """Requests of its server that are open."""
@@ -153,10 +155,12 @@ class TaskRecords:
             "UPDATE tasks SET started_at = ?, snapshot_behavior = ? WHERE id = ?",
             *(task.started_at, task.snapshot_behavior, task.id),
         )
+        task.launched.set()
 
     def finished(self, task: Task, result: api_pb2.GenericResult) -> None:
         """Notes that the container has ended, and why."""
         task.log.close()
+        task.launched.set()
         self._store.write(
             "UPDATE tasks SET finished_at = ?, result = ? WHERE id = ?",
             *(time.time(), result.SerializeToString(), task.id),

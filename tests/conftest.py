@@ -51,6 +51,11 @@ class Daemon:
         return json.loads(self.verb("status").stdout)
 
     @property
+    def capabilities(self) -> dict:
+        """What `capabilities` prints."""
+        return json.loads(self.verb("capabilities").stdout)
+
+    @property
     def log(self) -> str:
         """What the daemon wrote."""
         return self.paths.daemon_log.read_text()

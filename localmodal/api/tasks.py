@@ -42,6 +42,8 @@ class TaskCalls(Group):
 
     async def TaskGetInfo(self, request: api_pb2.TaskGetInfoRequest) -> api_pb2.TaskGetInfoResponse:
         """One container, running or ended; whether it was restored from a memory snapshot."""
+        if found := self.plane.scheduler.find(request.task_id):
+            await found[1].launched.wait()
         record = self.plane.records.get(request.task_id)
         info = api_pb2.TaskInfo(
             id=record.id,
