@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -91,6 +91,7 @@ class SnapshottedGpuService(pulumi.ComponentResource):
             "app_name": spec.apply(lambda known: known.name),
             "snapshot": spec.apply(lambda known: known.snapshot.enabled),
             "definition": definition,
+            "app_id": deployment.app_id,
             "version": deployment.version,
         }
         return SnapshotWarmup(self._name, inputs, self._child())
@@ -138,12 +139,16 @@ def _dumped(model: Any) -> dict[str, Any]:
 
 def _without_dependencies(urn: pulumi.Output[str]) -> pulumi.Output[str]:
     """A child's URN depends on its parent, which would wait for its children: the text alone depends on nothing."""
-    return pulumi.Output(set(), urn.future(), urn.is_known())
+    return pulumi.Output(set(), urn.future(), urn.is_known())  # type: ignore[arg-type]  # None only while unknown
 
 
 def _layers(values: pulumi.Output[dict[str, Any]], names: Iterable[str]) -> Mapping[str, pulumi.Output[Any]]:
     """One input each: Pulumi's own diff then names what has changed."""
-    return {name: values.apply(lambda known, name=name: known.get(name)) for name in names}
+    return {name: values.apply(partial(_value, name)) for name in names}
+
+
+def _value(name: str, values: dict[str, Any]) -> Any:
+    return values.get(name)
 
 
 def _outputs(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import modal
-from engines.names import SERVICE
 
+from engines.names import SERVICE
 from service.process import serve
 from spec import Scaling
 

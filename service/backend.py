@@ -9,6 +9,7 @@ import json
 import sys
 from subprocess import run
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from service.failure import Failure
 
@@ -24,6 +25,16 @@ def environment_of(backend: str, environment: str, progress: Progress) -> dict[s
     progress.status("looking for the local control plane")
     answer = local_control_plane("start")
     return {name: value for name, value in answer.items() if name.startswith("MODAL_")} | chosen
+
+
+def reachable(url: str) -> str:
+    """An address that every HTTP client reaches: plain glibc, and so Python, does not know `chat.localhost`.
+
+    The local control plane answers by path too; in sync with localmodal/web/urls.py.
+    """
+    parts = urlsplit(url)
+    label, _, domain = (parts.hostname or "").rpartition(".")
+    return f"{parts.scheme}://127.0.0.1:{parts.port}/_apps/{label}" if domain == "localhost" and label else url
 
 
 def missing_for_snapshots(backend: str) -> list[str]:

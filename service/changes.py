@@ -41,7 +41,7 @@ def _if_it_rises(old: object, new: object) -> Effect:
 
 def _if_it_is_known(_: object, new: object) -> Effect:
     """A preview does not know the version that an update will make; `definition` tells whether it makes one."""
-    return Effect.VERIFY if isinstance(new, int | float) else Effect.NOTHING
+    return Effect.VERIFY if isinstance(new, int | float | str) else Effect.NOTHING
 
 
 IMAGE: Table = {
@@ -86,6 +86,7 @@ WARMUP: Table = {
     "environment": Effect.REPLACE,
     "definition": Effect.VERIFY,
     "snapshot": Effect.VERIFY,
+    "app_id": _if_it_is_known,
     "version": _if_it_is_known,
     "restores_in_a_row": _if_it_rises,
     "max_starts": Effect.RECORD,

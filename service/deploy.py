@@ -9,11 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import modal
-from engines.names import SERVICE, WEB
 
 from engines.app import app
+from engines.names import SERVICE, WEB
 from service import live
 from service.autoscale import override
+from service.backend import reachable
 from service.process import serve
 from spec.deployment import Deployment
 
@@ -40,7 +41,7 @@ def deploy(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
 
 def url(app_name: str) -> str:
     """Where the service's HTTP API answers."""
-    return str(getattr(modal.Cls.from_name(app_name, SERVICE)(), WEB).get_web_url())
+    return reachable(getattr(modal.Cls.from_name(app_name, SERVICE)(), WEB).get_web_url())
 
 
 if __name__ == "__main__":

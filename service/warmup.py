@@ -11,9 +11,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import modal
-from engines.names import SERVICE, TWIN
 
 from engines.boots import StartReport
+from engines.names import SERVICE, TWIN
 from service import protocol
 from service.failure import Failure
 from service.process import serve
@@ -85,11 +85,12 @@ class Starter:
 
     def _ended(self, task_id: str) -> protocol.Container:
         """Waits for the container's end: the next request would else wait for it too, where only one may run."""
-        while not (container := protocol.container(task_id)).ended:
-            if not self._seconds_left():
-                raise self._gives_up(f"container {task_id} did not end after its answer")
+        while self._seconds_left():
+            container: protocol.Container = protocol.container(task_id)
+            if container.ended:
+                return container
             time.sleep(_POLL_S)
-        return container
+        raise self._gives_up(f"container {task_id} did not end after its answer")
 
     def _seconds_left(self) -> float:
         return max(0.0, self._deadline - time.monotonic())

@@ -3,10 +3,11 @@
 from dataclasses import fields
 
 import pytest
+from pulumi import Output
+
 from components import arguments
 from components.arguments import EngineArgs, ServiceArgs, WeightsArgs, values_of
 from components.snapshotted_gpu_service import owner
-from pulumi import Output
 from spec import Image, Scaling, ServiceSpec, Snapshot, Warmup, Weights
 from spec.llama_cpp import LlamaCppEngine
 

@@ -12,14 +12,15 @@ from typing import Any
 import dill
 import grpc
 import pytest
-from components.cuda_runtime_image import CudaRuntimeImageProvider
-from components.gpu_deployment import GpuDeploymentProvider
-from components.provider import ServiceProvider, plain
-from components.snapshot_warmup import SnapshotWarmupProvider
 from google.protobuf import empty_pb2, json_format, struct_pb2
 from pulumi.dynamic.dynamic import serialize_provider
 from pulumi.runtime.proto import engine_pb2_grpc, provider_pb2, provider_pb2_grpc
 from pulumi.runtime.rpc import UNKNOWN
+
+from components.cuda_runtime_image import CudaRuntimeImageProvider
+from components.gpu_deployment import GpuDeploymentProvider
+from components.provider import ServiceProvider, plain
+from components.snapshot_warmup import SnapshotWarmupProvider
 
 URN = "urn:pulumi:dev::p::coldsnap:index:SnapshottedGpuService$pulumi-python:dynamic/coldsnap:GpuDeployment::chat"
 INPUTS = {

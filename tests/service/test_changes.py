@@ -2,6 +2,7 @@
 
 import pytest
 from pulumi.output import Unknown
+
 from service.changes import DEPLOYMENT, IMAGE, WARMUP, Effect, change
 from spec.deployment import Definition
 
@@ -74,6 +75,10 @@ def test_no_new_proof_if_restores_in_a_row_falls() -> None:
 
 def test_verifies_again_if_the_version_moved() -> None:
     assert change(WARMUP, PROVED, PROVED | {"version": 2}).effect is Effect.VERIFY
+
+
+def test_verifies_again_if_the_app_is_another_one() -> None:
+    assert change(WARMUP, PROVED | {"app_id": "ap-1"}, PROVED | {"app_id": "ap-2"}).effect is Effect.VERIFY
 
 
 def test_no_diff_in_a_preview_if_only_the_scaling_of_the_deployment_changes() -> None:

@@ -1,6 +1,7 @@
 """Every input error says where, what was got and what to do."""
 
 import pytest
+
 from spec.problems import InputError
 from spec.stack import parse_stack
 
