@@ -174,6 +174,7 @@ CREATE TABLE IF NOT EXISTS images (
     size_bytes INTEGER NOT NULL DEFAULT 0,
     deleted INTEGER NOT NULL DEFAULT 0
 );
+CREATE INDEX IF NOT EXISTS images_by_task ON images (task_id);
 CREATE TABLE IF NOT EXISTS image_recipes (
     recipe TEXT PRIMARY KEY,
     image_id TEXT NOT NULL REFERENCES images (id) ON DELETE CASCADE

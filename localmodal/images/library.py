@@ -67,13 +67,32 @@ class Images:
         return self._records
 
     def open(self) -> None:
-        """At the daemon's start: forgets what is half-made or gone, and removes layers that no image refers to."""
-        self._records.forget_unfinished()
+        """At the daemon's start: forgets what is half-made, failed or gone, and removes layers that nothing needs."""
+        kept = self._kept()
         for record in self._records.all():
-            if record.built and not self._layers.complete(record.built.layers):
-                self._records.forget(record.id)
-        kept = [record.built.layers for record in self._records.needed() if record.built]
-        self._layers.sweep({name for names in kept for name in names})
+            if record.id not in kept:
+                self._forget(record)
+        self._layers.sweep({name for record in kept.values() if record.built for name in record.built.layers})
+
+    def _kept(self) -> dict[str, ImageRecord]:
+        """Images that are whole and were not deleted, and whatever such were built upon."""
+        whole = {
+            record.id: record
+            for record in self._records.all()
+            if record.built and self._layers.complete(record.built.layers)
+        }
+        kept: dict[str, ImageRecord] = {}
+        wanted = [record for record in whole.values() if not record.deleted]
+        while wanted:
+            record = wanted.pop()
+            kept[record.id] = record
+            if record.base_id in whole.keys() - kept.keys():
+                wanted.append(whole[record.base_id])
+        return kept
+
+    def _forget(self, record: ImageRecord) -> None:
+        self._records.forget(record.id)
+        self._logs.remove(record.task_id)
 
     async def close(self) -> None:
         """Stops every build; the next daemon begins it anew."""
@@ -93,6 +112,8 @@ class Images:
         image_id = _image_id(recipe)
         if self._records.taken(image_id):
             image_id = _image_id(recipe + secrets.token_hex(8))
+        if failed := self._records.find(image_id):
+            self._forget(failed)
         record = self._records.begin(image_id, recipe, request, new_id("ta"))
         task = asyncio.create_task(self._build(record, request.image), name=f"build {image_id}")
         self._builds[image_id] = task

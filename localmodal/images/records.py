@@ -7,15 +7,16 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from modal_proto import api_pb2
+
 from localmodal.api.group import not_found
 from localmodal.ids import new_id
 from localmodal.images.build import Built
 from localmodal.images.config import ImageConfig
+from localmodal.tasks import TaskRecord
 
 if TYPE_CHECKING:
     import sqlite3
-
-    from modal_proto import api_pb2
 
     from localmodal.store import Store
 
@@ -56,10 +57,9 @@ class ImageRecords:
         self._store = store
 
     def begin(self, image_id: str, recipe: str, request: api_pb2.ImageGetOrCreateRequest, task_id: str) -> ImageRecord:
-        """A build begins; of an image that was begun before it begins anew."""
+        """A build begins."""
         base_id = request.image.base_images[0].image_id if request.image.base_images else ""
         with self._store.transaction() as db:
-            db.execute("DELETE FROM images WHERE id = ?", (image_id,))
             db.execute(
                 "INSERT INTO images (id, recipe, definition, base_id, builder_version, app_id, task_id, started_at)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -83,11 +83,24 @@ class ImageRecords:
         """Its build failed; the next request for it begins anew."""
         self._store.write("UPDATE images SET finished_at = ?, error = ? WHERE id = ?", time.time(), error, image_id)
 
+    def find(self, image_id: str) -> ImageRecord | None:
+        """The image of that id, deleted or not."""
+        row = self._store.row("SELECT * FROM images WHERE id = ?", image_id)
+        return _record(row) if row else None
+
     def get(self, image_id: str) -> ImageRecord:
-        """The image of that id; NOT_FOUND if there is none."""
-        if (row := self._store.row("SELECT * FROM images WHERE id = ? AND NOT deleted", image_id)) is None:
+        """The image of that id; NOT_FOUND if there is none, or none any more."""
+        if (record := self.find(image_id)) is None or record.deleted:
             raise not_found("Image", image_id)
-        return _record(row)
+        return record
+
+    def build_task(self, task_id: str) -> TaskRecord | None:
+        """The build under that id, in the form in which logs are asked for; None if there is none."""
+        if (row := self._store.row("SELECT * FROM images WHERE task_id = ?", task_id)) is None:
+            return None
+        record = _record(row)
+        none, times = api_pb2.TASK_SNAPSHOT_BEHAVIOR_NONE, (record.started_at, record.finished_at or 0.0)
+        return TaskRecord(task_id, record.app_id, "", record.started_at, *times, none, api_pb2.GenericResult())
 
     def taken(self, image_id: str) -> bool:
         """An image of that id is built or being built, or was and its files may still be in use."""
@@ -106,14 +119,6 @@ class ImageRecords:
         """Every image, deleted ones too."""
         return [_record(row) for row in self._store.rows("SELECT * FROM images")]
 
-    def needed(self) -> list[ImageRecord]:
-        """Images that were not deleted, and the bases of such; rows of others go."""
-        self._store.write(
-            "DELETE FROM images WHERE deleted AND id NOT IN (WITH RECURSIVE needed (id) AS (SELECT base_id FROM images"
-            " WHERE NOT deleted UNION SELECT base_id FROM images JOIN needed USING (id)) SELECT id FROM needed)"
-        )
-        return self.all()
-
     def chain(self, image_id: str) -> list[ImageRecord]:
         """The images that it was built upon, the lowest first, and itself."""
         record = self.get(image_id)
@@ -125,12 +130,8 @@ class ImageRecords:
         self._store.write("UPDATE images SET deleted = 1 WHERE id = ?", image_id)
 
     def forget(self, image_id: str) -> None:
-        """Its files are gone: the next request for it builds it anew."""
+        """As if it had never been; the next request for it builds it anew."""
         self._store.write("DELETE FROM images WHERE id = ?", image_id)
-
-    def forget_unfinished(self) -> None:
-        """What an earlier daemon was building when it ended."""
-        self._store.write("DELETE FROM images WHERE finished_at IS NULL")
 
     def publish(self, environment: str, tag: str, image_id: str) -> str:
         """Gives the image a name; the id of this revision of it."""

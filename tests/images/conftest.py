@@ -1,4 +1,4 @@
-"""A library of images over a real runtime, in homes of its own; nothing is mocked. What the daemon adds is in `test_client.py`."""
+"""A library of images over a real runtime, in homes of its own; nothing is mocked. `test_client.py` has the daemon too."""
 
 import contextlib
 import dataclasses

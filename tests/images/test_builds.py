@@ -24,7 +24,9 @@ async def test_the_images_python_is_of_the_asked_series_and_has_nothing_of_this_
 
 
 async def test_python_and_pip_by_name_are_the_images_own(workshop):
-    image = await workshop.build(*PLAIN, "RUN for name in python python3 pip; do command -v $name; done > /usr/local/found")
+    image = await workshop.build(
+        *PLAIN, "RUN for name in python python3 pip; do command -v $name; done > /usr/local/found"
+    )
     prefix = await workshop.python(image, "import sys; print(sys.prefix)")
     found = await workshop.python(image, "import sys; print(open(sys.prefix + '/found').read())")
     assert found.split() == [f"{prefix}/bin/{name}" for name in ("python", "python3", "pip")]
@@ -82,7 +84,9 @@ async def test_files_sent_along_and_files_of_the_context_mount_are_copied(worksh
     workshop.contents.put(b"of the mount", sha256)
     mount, _ = workshop.mounts.create([api_pb2.MountFile(filename="/root/pack/a.txt", sha256_hex=sha256, mode=0o640)])
     image = await workshop.build(*PLAIN, "COPY . /", context_mount_id=mount)
-    sent = await workshop.build("FROM base", "COPY /.in.txt /usr/local/share/", base=image.id, files={"/.in.txt": "sent"})
+    sent = await workshop.build(
+        "FROM base", "COPY /.in.txt /usr/local/share/", base=image.id, files={"/.in.txt": "sent"}
+    )
     root = str((await workshop.images.layers(sent.id))[-1]) if workshop.images._layers.kind == "process" else ""
     program = f"import os; path = '{root}/root/pack/a.txt'; print(open(path).read(), oct(os.stat(path).st_mode)[-3:])"
     assert await workshop.python(sent, program) == "of the mount 640"
@@ -169,13 +173,13 @@ async def test_two_who_ask_at_once_get_one_build_and_all_of_its_output(workshop)
 
 async def test_output_comes_while_the_command_runs_and_goes_on_where_a_reader_left(workshop):
     record = workshop.request(*PLAIN, "RUN echo one; read line < /dev/null; sleep 0.3; echo two")
-    offset, seen = 0, []
+    read = 0
     async for offset, entry in workshop.images.follow(record.id, 0):
-        seen.append(entry.text)
+        read = offset
         if entry.text == "one\n":
             break
     assert (await asyncio.wait_for(asyncio.shield(workshop.images.wait(record.id)), 60)).built
-    rest = "".join([entry.text async for _, entry in workshop.images.follow(record.id, offset)])
+    rest = "".join([entry.text async for _, entry in workshop.images.follow(record.id, read)])
     assert rest.startswith("two")
 
 
@@ -198,5 +202,7 @@ async def test_the_clients_layer_brings_the_client_and_lets_the_images_own_packa
     assert client == await workshop.images.client_layer(SERIES)
     assert (client / "pkg/modal/__init__.py").exists()
     assert list((client / "__modal/deps").glob("grpclib-*"))
-    assert list((client / "pkg/modal/__pycache__").glob(f"*.cpython-{SERIES.replace('.', '')}.pyc")), "compiled once, here"
+    assert list((client / "pkg/modal/__pycache__").glob(f"*.cpython-{SERIES.replace('.', '')}.pyc")), (
+        "compiled once, here"
+    )
     assert image.built

@@ -1,6 +1,11 @@
 """The real client builds each of its kinds of image through the daemon."""
 
+import contextlib
+import os
+import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 
 import modal
@@ -47,7 +52,9 @@ def test_debian_slim_and_each_way_to_go_on_from_it_builds(app, tmp_path):
         .env({"A": "it's $HOME"})
         .workdir("/data")
         .add_local_file(tmp_path / "a.txt", "/data/a.txt", copy=True)
-        .run_commands("test $(cat a.txt) = a", """test "$A" = 'it'"'"'s $HOME'""", "python -c 'import click, six, idna'")
+        .run_commands(
+            "test $(cat a.txt) = a", """test "$A" = 'it'"'"'s $HOME'""", "python -c 'import click, six, idna'"
+        )
         .dockerfile_commands("ARG X=1", "RUN test $X = 2", build_args={"X": "2"})
         .entrypoint([])
     )
@@ -65,7 +72,9 @@ def test_a_registrys_image_with_an_added_python_builds(app, builder):
 def test_a_dockerfile_builds(app, builder, tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data/a.txt").write_text("a")
-    (tmp_path / "Dockerfile").write_text(f"# why\nFROM python:{PYTHON}-slim\nCOPY data /data\nRUN test \\\n -f /data/a.txt\n")
+    (tmp_path / "Dockerfile").write_text(
+        f"# why\nFROM python:{PYTHON}-slim\nCOPY data /data\nRUN test \\\n -f /data/a.txt\n"
+    )
     modal.Image.from_dockerfile(tmp_path / "Dockerfile", context_dir=tmp_path).build(app)
 
 
@@ -114,3 +123,40 @@ def test_what_cannot_be_built_here_is_refused_in_words(app, kind):
     image = modal.Image.micromamba(PYTHON) if kind == "micromamba" else modal.Image.from_scratch()
     with pytest.raises(ImageBuildError, match="images are not pulled here"):
         image.build(app)
+
+
+def test_the_output_of_a_build_can_be_read_later_that_of_its_bases_too(app, daemon):
+    base = plain().run_commands("echo said by the base").build(app)
+    image = base.run_commands("echo said by the image").build(app)
+    environment = {**os.environ, **daemon.env, "COLUMNS": "200", "TERM": "dumb"}
+
+    def logs(*options: str) -> str:
+        command = [sys.executable, "-m", "modal", "image", "logs", image.object_id, *options]
+        return subprocess.run(command, env=environment, text=True, capture_output=True, check=True).stdout
+
+    assert "said by the image\n" in logs()
+    assert "said by the base\n" not in logs()
+    assert "said by the base\n" in logs("--all")
+
+
+def _until_the_daemon_is_gone(build, image) -> None:
+    with contextlib.suppress(Exception):
+        build(image)
+
+
+def test_a_daemon_that_is_killed_in_the_middle_of_a_build_makes_it_whole_the_next_time(empty_home):
+    def build(image: modal.Image) -> modal.Image:
+        credentials = empty_home.env["MODAL_TOKEN_ID"], empty_home.env["MODAL_TOKEN_SECRET"]
+        with modal.Client(empty_home.env["MODAL_SERVER_URL"], api_pb2.CLIENT_TYPE_CLIENT, credentials) as client:
+            return image.build(modal.App.lookup("images", create_if_missing=True, client=client))
+
+    empty_home.start()
+    image = plain().run_commands("echo half; sleep 5; echo whole > /usr/local/share/whole")
+    threading.Thread(target=_until_the_daemon_is_gone, args=(build, image), daemon=True).start()
+    logs = empty_home.paths.logs
+    while not any('"half\\n"' in path.read_text() for path in logs.glob("*.jsonl")):
+        time.sleep(0.05)
+    empty_home.kill()
+    empty_home.start()
+    again = build(plain().run_commands("echo half; sleep 5; echo whole > /usr/local/share/whole"))
+    build(again.run_commands("grep whole /usr/local/share/whole"))

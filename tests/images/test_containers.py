@@ -19,14 +19,16 @@ async def test_a_python_from_a_home_folder_works_although_home_folders_are_hidde
     image = await containers.build("FROM python:3.12-slim", "RUN python -m pip install --no-deps idna")
     program = "import ctypes, ssl, sqlite3, idna, sys, sysconfig; print(sys.prefix, sysconfig.get_path('include'))"
     assert await containers.python(image, program) == "/usr/local /usr/local/include/python3.12"
-    assert "/.pyenv" not in await containers.python(image, "import sysconfig; print(sysconfig.get_config_var('LDFLAGS'))")
+    assert "/.pyenv" not in await containers.python(
+        image, "import sysconfig; print(sysconfig.get_config_var('LDFLAGS'))"
+    )
 
 
 async def test_files_are_copied_over_symbolic_links_of_the_root(containers):
     image = await containers.build(*PLAIN, "COPY . /", files={"/lib/ours/a.txt": "text", "/bin/ours": "#!/bin/sh\n"})
-    assert await containers.shell(image, "cat /usr/lib/ours/a.txt; test -L /lib && test -L /bin && ls /usr/bin/ours") == (
-        "text/usr/bin/ours"
-    )
+    assert await containers.shell(
+        image, "cat /usr/lib/ours/a.txt; test -L /lib && test -L /bin && ls /usr/bin/ours"
+    ) == ("text/usr/bin/ours")
 
 
 async def test_copy_sets_mode_and_owner_of_what_it_copies_alone(containers):
@@ -49,7 +51,9 @@ async def test_copy_makes_folders_and_takes_wildcards(containers):
 
 
 async def test_user_applies_to_the_commands_after_it(containers):
-    image = await containers.build(*PLAIN, "USER nobody", "RUN id -un > /tmp/who", "USER 12:34", "RUN id -u; id -g > /tmp/group")
+    image = await containers.build(
+        *PLAIN, "USER nobody", "RUN id -un > /tmp/who", "USER 12:34", "RUN id -u; id -g > /tmp/group"
+    )
     assert await containers.shell(image, "cat /tmp/who /tmp/group") == "nobody\n34"
 
 

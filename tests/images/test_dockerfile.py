@@ -18,7 +18,9 @@ def only(line):
 
 
 def test_env_keeps_what_is_quoted_and_puts_variables_in():
-    config = configured("ENV A='x y'", """ENV B='it'"'"'s $HOME'""", "ENV PATH=/.uv/.venv/bin:$PATH", "ENV OLD form of it")
+    config = configured(
+        "ENV A='x y'", """ENV B='it'"'"'s $HOME'""", "ENV PATH=/.uv/.venv/bin:$PATH", "ENV OLD form of it"
+    )
     assert config.env["A"] == "x y"
     assert config.env["B"] == "it's $HOME"
     assert config.env["PATH"] == f"/.uv/.venv/bin:{ImageConfig().env['PATH']}"
@@ -62,7 +64,9 @@ def test_copy_reads_its_flags_and_makes_its_destination_absolute():
     assert dockerfile.copy_of(only("COPY --chmod=755 --chown=1:2 a b c/"), config) == dockerfile.Copy(
         ("a", "b"), "/w/c/", "", "755", "1:2"
     )
-    assert dockerfile.copy_of(only("COPY --from=ghcr.io/astral-sh/uv:latest /uv /.uv/uv"), config).destination == "/.uv/uv"
+    assert (
+        dockerfile.copy_of(only("COPY --from=ghcr.io/astral-sh/uv:latest /uv /.uv/uv"), config).destination == "/.uv/uv"
+    )
     assert dockerfile.copy_of(only("COPY . ."), config).destination == "/w/"
 
 

@@ -3,10 +3,9 @@
 import pytest
 from conftest import PLAIN
 
-from localmodal.images.layers import CommandError
-from localmodal.images.system_lines import without_system_commands
 from localmodal.images.config import ImageConfig
-from localmodal.images.layers import Command
+from localmodal.images.layers import Command, CommandError
+from localmodal.images.system_lines import without_system_commands
 
 MISSING = "no-such-package-anywhere"
 
@@ -43,14 +42,18 @@ async def test_the_rest_of_a_line_is_run():
     assert left == "echo one && rm -rf /var/lib/apt/lists/*"
     assert await left_of("echo 'debconf a select b' | debconf-set-selections") == (
         None,
-        "skipped, since there are no containers (what it brings is there): echo 'debconf a select b' |"
-        " debconf-set-selections\n",
+        (
+            "skipped, since there are no containers (what it brings is there): echo 'debconf a select b' |"
+            " debconf-set-selections\n"
+        ),
     )
     assert await left_of("echo apt-get is only a word") == ("echo apt-get is only a word", "")
 
 
 async def test_usr_local_of_a_line_means_the_environments_prefix(processes):
-    image = await processes.build(*PLAIN, "RUN mkdir -p /usr/local/share/weights && echo w > /usr/local/share/weights/a.gguf")
+    image = await processes.build(
+        *PLAIN, "RUN mkdir -p /usr/local/share/weights && echo w > /usr/local/share/weights/a.gguf"
+    )
     program = "import pathlib, sys; print((pathlib.Path(sys.prefix) / 'share/weights/a.gguf').read_text())"
     assert await processes.python(image, program) == "w"
     above = await processes.build("FROM base", "RUN python -m pip install --no-deps idna", base=image.id)
