@@ -87,13 +87,11 @@ class ContainerCalls(Group):
         pool.spawn(self.plane.worker.checkpoint(task.id))
         return Empty()
 
-    async def ContainerServerLifecycleReady(
-        self, _: api_pb2.ContainerServerLifecycleReadyRequest
-    ) -> api_pb2.ContainerServerLifecycleReadyResponse:
+    async def ContainerServerLifecycleReady(self, _: api_pb2.ContainerServerLifecycleReadyRequest) -> Empty:
         """An `@app.server` answers on its port."""
         pool, task = self._own
         pool.server_is_ready(task)
-        return api_pb2.ContainerServerLifecycleReadyResponse()
+        return Empty()
 
     async def TaskResult(self, request: api_pb2.TaskResultRequest) -> Empty:
         """Why the container ends, in its own words."""
