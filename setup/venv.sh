@@ -2,7 +2,8 @@
 # The project's virtual environment in .venv, from pinned versions.
 set -euo pipefail
 . setup/say.sh
-python=$(command -v python3)
+# Not the python3 of the very environment that may have to be made anew.
+python=$(PATH=${PATH#"$PWD/.venv/bin:"} command -v python3)
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { say "Python 3.11 or newer is needed, $("$python" -V) is what python3 is"; exit 1; }
 recipe=$(cat constraints.txt pyproject.toml "$0" | sha256sum; "$python" -V; pwd)
 if [ "$(cat .venv/recipe 2>/dev/null)" = "$recipe" ]; then
