@@ -13,6 +13,7 @@ import shutil
 import socket
 import sys
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 from localmodal.worker import supervisor
 from localmodal.worker.container import Capabilities, ContainerError, Exit, Launch
@@ -90,6 +91,7 @@ class ProcessRuntime:
         self.capabilities = capabilities
         self._mark = str(home.root)
         self._folders = home.root / "processes"
+        self._running: WeakSet[ProcessContainer] = WeakSet()
         self._volumes = VolumeLinks(home.root / "volume-links")
 
     async def open(self) -> None:
@@ -98,6 +100,7 @@ class ProcessRuntime:
 
     async def close(self) -> None:
         """Ends what still runs."""
+        await asyncio.gather(*(container.kill() for container in self._running))
         await self.sweep()
 
     async def run(self, launch: Launch) -> ProcessContainer:
@@ -105,8 +108,18 @@ class ProcessRuntime:
         _refuse_what_cannot_be(launch)
         self._volumes.take(launch.binds)
         folder = self._folders / launch.id
-        folder.mkdir(parents=True)
-        _link(folder, launch.cwd, launch.layers)
+        try:
+            folder.mkdir(parents=True)
+            _link(folder, launch.cwd, launch.layers)
+            supervising, pipes = await self._supervise(launch, folder)
+        except OSError as error:
+            await self._tidy_up(folder, launch)
+            raise ContainerError(f"{launch.args[0]} cannot be started: {error}") from error
+        container = ProcessContainer(launch.id, supervising, pipes, lambda: self._tidy_up(folder, launch))
+        self._running.add(container)
+        return container
+
+    async def _supervise(self, launch: Launch, folder: Path) -> tuple[asyncio.subprocess.Process, OutputPipes]:
         pipes = OutputPipes(launch.output)
         try:
             process = await asyncio.create_subprocess_exec(
@@ -120,7 +133,7 @@ class ProcessRuntime:
             )
         finally:
             pipes.close_ours()
-        return ProcessContainer(launch.id, process, pipes, lambda: self._tidy_up(folder, launch))
+        return process, pipes
 
     def _environment(self, launch: Launch) -> dict[str, str]:
         # Byte code would be written into the layers, which are shared.

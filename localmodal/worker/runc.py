@@ -11,6 +11,7 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 from localmodal.worker import linux
 from localmodal.worker.bundle import write_bundle
@@ -117,6 +118,7 @@ class RuncRuntime:
     def __init__(self, home: Home, networks: NetworkPool, capabilities: Capabilities, path: str) -> None:
         self.capabilities = capabilities
         self.disk = Disk(home)
+        self._running: WeakSet[RuncContainer] = WeakSet()
         self._networks = networks
         self._path = path
         self._state = home.root / "runc"
@@ -138,6 +140,7 @@ class RuncRuntime:
     async def close(self) -> None:
         """Ends what still runs and unmounts the disk."""
         try:
+            await asyncio.gather(*(container.kill() for container in self._running))
             await self._networks.close()
         finally:
             await self.sweep()
@@ -184,7 +187,9 @@ class RuncRuntime:
             await self.forget(bundle)
             raise
         pipes.close_ours()
-        return RuncContainer(self, bundle, pipes, pid, restored=command == "restore")
+        container = RuncContainer(self, bundle, pipes, pid, restored=command == "restore")
+        self._running.add(container)
+        return container
 
     async def runc(
         self,
@@ -199,10 +204,12 @@ class RuncRuntime:
         """
         log_file = self._state / f"{os.urandom(8).hex()}.log"
         command = ("runc", "--root", str(self._state), "--log", str(log_file), "--log-format", "json", *arguments)
+        process = Child(await asyncio.to_thread(self._spawn, command, stdout, stderr, enter))
         try:
-            if await Child(await asyncio.to_thread(self._spawn, command, stdout, stderr, enter)).wait():
+            if await process.wait():
                 raise ContainerError(f"runc {arguments[0]} failed: {_last_words(log_file)}")
         finally:
+            process.signal(signal.SIGKILL)  # if this was cancelled
             log_file.unlink(missing_ok=True)
 
     def _spawn(
