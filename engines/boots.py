@@ -80,11 +80,12 @@ class BootLog:
         self._name = dict_name(app_name)
         self._writing: threading.Thread | None = None
 
-    def write(self, make_record: Callable[[], BootRecord], *, after: Callable[[], object] = int) -> None:
-        """Write the record, made once `after` has returned."""
+    def write(self, make_record: Callable[[], BootRecord], *, wait: Callable[[], object] | None = None) -> None:
+        """Write the record; made, if there is something to wait for, once that has returned."""
 
         def work() -> None:
-            after()
+            if wait:
+                wait()
             try:
                 self._put(make_record())
             except Exception as error:  # noqa: BLE001 - a lost record costs nobody an answer

@@ -98,7 +98,7 @@ class Container:
             with self._phases("serve"):
                 self._app = self._engine.serve()
         self._ready_at = time.time()
-        self._boots.write(self.record, after=lambda: self._answered.wait(SETTLE_SECONDS))
+        self._boots.write(self.record, wait=lambda: self._answered.wait(SETTLE_SECONDS))
 
     def _wake(self) -> None:
         """Begin a new life: another task, another clock."""

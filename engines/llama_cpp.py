@@ -18,7 +18,7 @@ from llama_cpp.llama_chat_format import ChatFormatterResponse, Jinja2ChatFormatt
 from llama_cpp.llama_grammar import LlamaGrammar
 
 from engines.cores import usable_cores
-from engines.http import api_key
+from engines.http import ApiError, api_key
 from engines.openai_api import OpenAiApi
 from engines.stops import StopScanner
 from engines.text_model import Piece, Prompt, Sampling, TokenLogprob
@@ -75,6 +75,7 @@ class LlamaCpp:
         self.n_ctx = min(self._options.n_ctx, self._llama.n_ctx())  # llama.cpp rounds up, its wrapper does not
         self._vocabulary = llama_cpp.llama_model_get_vocab(self._llama.model)
         self._template = self._options.chat_template or self._llama.metadata.get("tokenizer.chat_template")
+        self.knows_tools = "tools" in (self._template or "")
         self._render = self._chat_formatter()
 
     def _seed(self) -> int:
@@ -162,8 +163,6 @@ class LlamaCpp:
 
     def chat_prompt(self, messages: Sequence[dict[str, Any]], tools: list[dict[str, Any]] | None) -> Prompt:
         """The conversation in the model's chat template."""
-        if tools and "tools" not in (self._template or ""):
-            raise ValueError("This model's chat template knows no tools. Leave 'tools' out.")
         try:
             text = self._render(messages=messages, tools=tools).prompt
         except TemplateError as error:
@@ -210,7 +209,6 @@ class LlamaCpp:
         yield from llama.generate(prompt, **self._sampler(sampling))
 
     def _sampler(self, sampling: Sampling) -> dict[str, Any]:
-        schema = sampling.json_schema
         return {
             "temp": sampling.temperature,
             "top_p": sampling.top_p,
@@ -219,7 +217,7 @@ class LlamaCpp:
             "presence_penalty": sampling.presence_penalty,
             "frequency_penalty": sampling.frequency_penalty,
             "repeat_penalty": sampling.repeat_penalty,
-            "grammar": LlamaGrammar.from_json_schema(schema, verbose=False) if schema else None,
+            "grammar": None if sampling.json_schema is None else _grammar(sampling.json_schema),
         }
 
     def _logprob(self, token: int, top: int) -> TokenLogprob:
@@ -234,6 +232,14 @@ class LlamaCpp:
     def _bytes(self, token: int) -> bytes:
         text: bytes = self._llama.detokenize([token])
         return text
+
+
+def _grammar(schema: str) -> LlamaGrammar:
+    try:
+        return LlamaGrammar.from_json_schema(schema, verbose=False)
+    except Exception as error:  # whatever its converter trips over: the schema is the client's
+        message = f"Invalid schema for 'response_format': {type(error).__name__}: {error}"
+        raise ApiError(400, message, param="response_format", code="invalid_value") from error
 
 
 class _Complaints:

@@ -260,6 +260,9 @@ class OpenAiApi:
 
     def _chat_prompt(self, asked: ChatRequest) -> Prompt:
         tools = None if asked.tool_choice == "none" else asked.tools
+        if tools and not self._model.knows_tools:
+            message = "Unsupported parameter: 'tools': this model's chat template has no place for them. Leave it out."
+            raise ApiError(400, message, param="tools", code="unsupported_parameter")
         try:
             return self._model.chat_prompt([message.for_template() for message in asked.messages], tools)
         except ValueError as error:
@@ -276,6 +279,8 @@ class OpenAiApi:
 
     def _room(self, prompt: Prompt, param: str) -> int:
         room = self._model.n_ctx - len(prompt.tokens)
+        if not prompt.tokens:
+            raise ApiError(400, f"Invalid value for '{param}': it is empty.", param=param, code="invalid_value")
         if room < 1:
             raise self._too_long(f"your {param} resulted in {len(prompt.tokens)} tokens", param)
         return room

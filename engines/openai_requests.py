@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic_core import from_json
 
 from engines.http import ApiError
 from engines.text_model import Sampling
@@ -165,7 +166,7 @@ class CompletionRequest(_Common):
 def parse(kind: type[Request], body: bytes) -> Request:
     """The request that a body holds; else what OpenAI would say is wrong with it."""
     try:
-        data = json.loads(body)
+        data = from_json(body)  # as pydantic reads it: strictly, so that no text holds half a character
     except ValueError:
         raise ApiError(400, "We could not parse the JSON body of your request.") from None
     try:

@@ -68,6 +68,8 @@ class TextModel(Protocol):
 
     name: str
     n_ctx: int
+    knows_tools: bool
+    """Whether the chat template has a place for tools."""
 
     def text_prompt(self, text: str) -> Prompt:
         """The prompt of a plain text."""

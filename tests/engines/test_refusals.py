@@ -10,8 +10,8 @@ QUESTION = [{"role": "user", "content": "Hi"}]
 
 
 def refusal(url, body, path="/v1/chat/completions"):
-    content = body if isinstance(body, bytes) else None
-    response = httpx.post(url + path, content=content, json=None if content else body)
+    content = {"content": body} if isinstance(body, bytes) else {"json": body}
+    response = httpx.post(url + path, **content)
     error = response.json()["error"]
     assert set(error) == {"message", "type", "param", "code"}
     return response.status_code, error["param"], error["code"], error["message"]
@@ -40,7 +40,7 @@ def refusal(url, body, path="/v1/chat/completions"):
         ({"messages": [{"role": "user", "content": 5}]}, "messages[0].content", "invalid_type"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
          "messages[0].content[0].type", "invalid_value"),
-        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "messages", "invalid_value"),
+        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools", "unsupported_parameter"),
     ],
     ids=lambda value: str(value)[:40],
 )  # fmt: skip
@@ -55,12 +55,25 @@ def test_a_missing_parameter_is_named(url):
     assert refusal(url, {}, "/v1/completions")[:3] == (400, "prompt", "missing_required_parameter")
 
 
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_schema_that_cannot_be_followed_is_refused(url, stream):
+    schema = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"$ref": "#/definitions/gone"}}}
+    body = {"messages": QUESTION, "response_format": schema, "stream": stream}
+    assert refusal(url, body)[:3] == (400, "response_format", "invalid_value")
+
+
+def test_an_empty_prompt_begins_from_nothing(url):
+    response = httpx.post(f"{url}/v1/completions", json={"prompt": "", "max_tokens": 2}, timeout=60)
+    assert response.json()["usage"]["prompt_tokens"] == 1
+
+
 def test_two_prompts_in_one_request_are_refused(url):
     assert refusal(url, {"prompt": ["a", "b"]}, "/v1/completions")[:3] == (400, "prompt", "unsupported_value")
 
 
-def test_a_body_that_is_no_json_is_refused(url):
-    status, _, _, message = refusal(url, b"{")
+@pytest.mark.parametrize("body", [b"{", b"", b'{"messages": [{"role": "user", "content": "\\ud800"}]}', b"\xff"])
+def test_a_body_that_is_no_json_is_refused(url, body):
+    status, _, _, message = refusal(url, body)
     assert status == 400
     assert "JSON" in message
 
