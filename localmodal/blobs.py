@@ -7,8 +7,6 @@ client is never asked to.
 from __future__ import annotations
 
 import asyncio
-import base64
-import hashlib
 import time
 from typing import TYPE_CHECKING
 
@@ -16,6 +14,7 @@ from localmodal.api.group import not_found
 from localmodal.ids import new_id
 
 if TYPE_CHECKING:
+    import sqlite3
     from pathlib import Path
 
     from localmodal.contents import Contents
@@ -32,17 +31,8 @@ class Blobs:
         self._store = store
         self._contents = contents
 
-    def announce(self, sha256_base64: str, size: int) -> str:
+    def announce(self, sha256: str, size: int) -> str:
         """A new blob, whose content is still to come; returns its id."""
-        return self._insert(base64.b64decode(sha256_base64).hex(), size)
-
-    def add(self, data: bytes) -> str:
-        """A new blob of the given content; returns its id."""
-        sha256 = hashlib.sha256(data).hexdigest()
-        self._contents.put(data, sha256)
-        return self._insert(sha256, len(data))
-
-    def _insert(self, sha256: str, size: int) -> str:
         blob_id = new_id("bl")
         self._store.write(
             "INSERT INTO blobs (id, sha256, size, created_at) VALUES (?, ?, ?, ?)", blob_id, sha256, size, time.time()
@@ -51,16 +41,21 @@ class Blobs:
 
     def sha256(self, blob_id: str) -> str:
         """The digest of what the blob holds, or will hold."""
-        row = self._store.row("SELECT sha256 FROM blobs WHERE id = ?", blob_id)
-        if row is None:
+        return str(self._row(blob_id)["sha256"])
+
+    def _row(self, blob_id: str) -> sqlite3.Row:
+        if (row := self._store.row("SELECT sha256, size FROM blobs WHERE id = ?", blob_id)) is None:
             raise not_found("Blob", blob_id, f"Blobs are kept for {KEPT_FOR / 86400:.0f} days.")
-        return str(row["sha256"])
+        return row
 
     def path(self, blob_id: str) -> Path:
         """The file with the blob's content; NOT_FOUND while it was not uploaded."""
-        path = self._contents.path(self.sha256(blob_id))
+        row = self._row(blob_id)
+        path = self._contents.path(row["sha256"])
         if not path.exists():
-            raise not_found("Blob", blob_id, "It was announced, but its upload did not end.")
+            raise not_found(
+                "Blob", blob_id, f"It was announced, but the upload of its {row['size']} bytes did not end."
+            )
         return path
 
     async def read(self, blob_id: str) -> bytes:

@@ -31,7 +31,7 @@ class Queues:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._puts: defaultdict[tuple[str, bytes], Pulse] = defaultdict(Pulse)
+        self._waiting: defaultdict[tuple[str, bytes], Pulse] = defaultdict(Pulse)
 
     def put(self, queue_id: str, partition: bytes, values: Sequence[bytes], lifetime: float) -> None:
         """Appends values, all or none. The partition is cleared `lifetime` seconds after its last put."""
@@ -47,7 +47,8 @@ class Queues:
                 "INSERT INTO queue_items (queue_id, partition, value) VALUES (?, ?, ?)",
                 [(queue_id, partition, value) for value in values],
             )
-        self._puts[queue_id, partition].beat()
+        if waiting := self._waiting.get((queue_id, partition)):
+            waiting.beat()
 
     def _require_room(self, queue_id: str, partition: bytes, values: Sequence[bytes]) -> None:
         if (largest := max(map(len, values), default=0)) > LARGEST_ITEM:
@@ -84,7 +85,7 @@ class Queues:
             left = deadline - time.monotonic()
             if (seen := look()) or left <= 0:
                 return seen
-            await self._puts[queue_id, partition].wait(left)
+            await self._waiting[queue_id, partition].wait(left)
 
     def _take(self, queue_id: str, partition: bytes, most: int) -> list[bytes]:
         with self._store.transaction() as db:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING
 
 from grpclib import GRPCError, Status
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from localmodal.volumes import Volumes
 
     Endpoint = Callable[[Request], Awaitable[Response]]
+
+log = logging.getLogger(__name__)
 
 _HTTP_STATUS = {Status.NOT_FOUND: 404, Status.INVALID_ARGUMENT: 400}
 
@@ -54,6 +57,9 @@ class Transfers:
                 return await endpoint(request)
             except GRPCError as error:
                 return PlainTextResponse(error.message or "", _HTTP_STATUS.get(error.status, 500))
+            except OSError as error:  # no space left, for one
+                log.exception("%s %s failed", request.method, request.url.path)
+                return PlainTextResponse(f"The local control plane could not do it: {error.strerror}", 507)
 
         return Route(path, checked, methods=[method])
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 from modal_proto import api_pb2
 
 from localmodal.api.group import Group
@@ -12,7 +14,8 @@ class Blobs(Group):
 
     async def BlobCreate(self, request: api_pb2.BlobCreateRequest) -> api_pb2.BlobCreateResponse:
         """Gives an address to upload a payload to."""
-        blob_id = self.plane.blobs.announce(request.content_sha256_base64, request.content_length)
+        sha256 = base64.b64decode(request.content_sha256_base64).hex()
+        blob_id = self.plane.blobs.announce(sha256, request.content_length)
         url = self.plane.links.upload(f"blobs/{blob_id}")
         return api_pb2.BlobCreateResponse(
             blob_id=blob_id, upload_url=url, blob_ids=[blob_id], upload_urls=api_pb2.UploadUrlList(items=[url])

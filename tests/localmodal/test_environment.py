@@ -30,6 +30,20 @@ def test_an_environment_is_made_renamed_and_deleted_with_what_is_in_it(client):
     delete_environment("stage", client=client)
 
 
+def test_deleting_an_environment_ends_the_apps_in_it(client, environment, app, daemon):
+    @app.function(serialized=True, min_containers=1)
+    def idle() -> None:
+        pass
+
+    app.deploy(client=client, environment_name=environment)
+    idle.remote()
+    assert app.app_id in [one["app_id"] for one in daemon.status["containers"]]
+    delete_environment(environment, client=client)
+    status = daemon.status
+    assert app.app_id not in [one["id"] for one in status["apps"]]
+    assert app.app_id not in [one["app_id"] for one in status["containers"]]
+
+
 def test_the_same_name_in_two_environments_is_two_objects(client, environment):
     for name in ("main", environment):
         store = modal.Dict.from_name("shared-name", environment_name=name, create_if_missing=True, client=client)

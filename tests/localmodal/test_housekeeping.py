@@ -91,7 +91,7 @@ async def test_asking_whether_a_file_is_there_keeps_it_for_a_while(parts):
 
 
 async def test_a_blob_keeps_its_file_until_its_time_is_over(parts):
-    blob = parts.blobs.add(b"payload")
+    blob = parts.blobs.announce(parts.put(b"payload"), len(b"payload"))
     parts.age(by=KEPT_FOR - 60)
     await clean_up(parts)
     assert parts.blobs.path(blob).read_bytes() == b"payload"
