@@ -31,6 +31,7 @@ async def clean_up(plane: Plane) -> None:
     plane.objects.delete_lost()
     plane.secrets.delete_unused(in_use)
     plane.mounts.delete_unused(in_use)
+    plane.calls.delete_old()
     plane.blobs.delete_old()
     await plane.volumes.delete_unknown()
     referenced = plane.blobs.referenced() | plane.mounts.referenced()

@@ -73,13 +73,10 @@ class Exchange:
     async def messages(self) -> AsyncGenerator[Message]:
         """What the app sends, as it comes; ends when the call does. Can be taken up again after a cancellation."""
         async for chunk in self._call.data_out.read(after=self._seen):
-            data = await self._content(chunk.data_blob_id) if chunk.data_blob_id else chunk.data
+            data = await self._blobs.read(chunk.data_blob_id) if chunk.data_blob_id else chunk.data
             self._seen = chunk.index
             if chunk.data_format == api_pb2.DATA_FORMAT_ASGI and (message := from_bytes(data)):
                 yield message
-
-    async def _content(self, blob_id: str) -> bytes:
-        return await asyncio.to_thread(self._blobs.path(blob_id).read_bytes)
 
     async def result(self) -> api_pb2.GenericResult:
         """How the call ended."""

@@ -8,6 +8,7 @@ import pytest
 from modal_proto import api_pb2
 
 from localmodal.blobs import KEPT_FOR, Blobs
+from localmodal.calls import Calls
 from localmodal.contents import GRACE, Contents
 from localmodal.environments import Environments
 from localmodal.housekeeping import clean_up
@@ -43,6 +44,7 @@ class Parts:
         self.mounts = Mounts(self.store, self.contents, root / "layers")
         self.secrets = Secrets(self.store, self.objects, Signer(settings))
         self.volumes = Volumes(self.store, self.objects, root / "volumes")
+        self.calls = Calls(self.store)
         self.functions = Functions()
 
     def put(self, data: bytes) -> str:
