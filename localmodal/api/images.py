@@ -45,42 +45,42 @@ class Images(Group):
                     yield api_pb2.ImageJoinStreamingResponse(entry_id=str(offset), task_logs=[_task_log(entry)])
         except TimeoutError:
             return
-        record = images.names.get(request.image_id)
+        record = images.records.get(request.image_id)
         metadata = _metadata(record) if record.built else None
         yield api_pb2.ImageJoinStreamingResponse(result=_result(record), metadata=metadata, eof=True)
 
     async def ImageFromId(self, request: api_pb2.ImageFromIdRequest) -> api_pb2.ImageFromIdResponse:
         """Looks an image up by its id."""
-        record = self.plane.images.names.get(request.image_id)
+        record = self.plane.images.records.get(request.image_id)
         return api_pb2.ImageFromIdResponse(image_id=record.id, metadata=_metadata(record))
 
     async def ImageDelete(self, request: api_pb2.ImageDeleteRequest) -> Empty:
         """Deletes an image; what it was built upon stays."""
-        self.plane.images.names.delete(request.image_id)
+        self.plane.images.records.delete(request.image_id)
         return Empty()
 
     async def ImageBuildChainGet(
         self, request: api_pb2.ImageBuildChainGetRequest
     ) -> api_pb2.ImageBuildChainGetResponse:
         """Where the output of each layer's build is found: `modal image logs`."""
-        chain = self.plane.images.names.chain(request.image_id)
+        chain = self.plane.images.records.chain(request.image_id)
         return api_pb2.ImageBuildChainGetResponse(build_steps=[_build_step(record) for record in chain])
 
     async def ImagePublish(self, request: api_pb2.ImagePublishRequest) -> api_pb2.ImagePublishResponse:
         """Gives an image a name."""
         environment, tag = self._name(request.tag, request.environment_name)
-        revision = self.plane.images.names.publish(environment, tag, request.image_id)
+        revision = self.plane.images.records.publish(environment, tag, request.image_id)
         return api_pb2.ImagePublishResponse(image_id=request.image_id, revision_id=revision)
 
     async def ImageGetByTag(self, request: api_pb2.ImageGetByTagRequest) -> api_pb2.ImageGetByTagResponse:
         """Looks an image up by the name under which it was published."""
         environment, tag = self._name(request.tag, request.environment_name)
-        return api_pb2.ImageGetByTagResponse(image_id=self.plane.images.names.tagged(environment, tag))
+        return api_pb2.ImageGetByTagResponse(image_id=self.plane.images.records.tagged(environment, tag))
 
     async def ImageListTags(self, request: api_pb2.ImageListTagsRequest) -> api_pb2.ImageListTagsResponse:
         """Lists names and what each stands for now."""
         environment = self.plane.environments.get(request.environment_name).name
-        tags = self.plane.images.names.tags(environment, request.tag_prefix, request.image_id)
+        tags = self.plane.images.records.tags(environment, request.tag_prefix, request.image_id)
         start, size = int(request.page_token or 0), request.max_objects or _PAGE
         return api_pb2.ImageListTagsResponse(
             items=[
@@ -101,7 +101,7 @@ class Images(Group):
     async def ImageTagRevisions(self, request: api_pb2.ImageTagRevisionsRequest) -> api_pb2.ImageTagRevisionsResponse:
         """Lists the images that a name stood for, the youngest first."""
         environment, tag = self._name(request.tag, request.environment_name)
-        revisions = self.plane.images.names.revisions(environment, tag)
+        revisions = self.plane.images.records.revisions(environment, tag)
         start, size = int(request.page_token or 0), request.max_objects or _PAGE
         return api_pb2.ImageTagRevisionsResponse(
             items=[
@@ -117,7 +117,7 @@ class Images(Group):
 
     async def ImageNameDelete(self, request: api_pb2.ImageNameDeleteRequest) -> Empty:
         """Forgets a name; the image stays."""
-        self.plane.images.names.unpublish(*self._name(request.tag, ""))
+        self.plane.images.records.unpublish(*self._name(request.tag, ""))
         return Empty()
 
     def _name(self, reference: str, environment: str) -> tuple[str, str]:

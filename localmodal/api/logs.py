@@ -62,7 +62,7 @@ class Question:
     def records(self, plane: Plane) -> list[TaskRecord]:
         """The containers that are asked for."""
         if self.task_id:
-            return [plane.images.names.build_task(self.task_id) or plane.records.get(self.task_id)]
+            return [plane.images.records.build_task(self.task_id) or plane.records.get(self.task_id)]
         ids = plane.functions.with_variants(self.function_id) if self.function_id else set()
         return [one for one in plane.records.of_app(self.app_id) if not ids or one.function_id in ids]
 

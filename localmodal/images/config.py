@@ -6,14 +6,16 @@ import json
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
+from localmodal.worker.container import ContainerError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-class ImageError(Exception):
-    """An image cannot be built or used: what, where, and what to do, in words for a person."""
+class ImageError(ContainerError):
+    """An image cannot be built, or no container can run it: what, where, and what to do, in words for a person."""
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ class Images:
     def __init__(
         self, store: Store, layers: Layers, logs: Logs, mounts: Mounts, secrets_: Secrets, volumes: Volumes
     ) -> None:
-        self._records = ImageRecords(store)
+        self.records = ImageRecords(store)
         self._layers = layers
         self._logs = logs
         self._mounts = mounts
@@ -61,15 +61,10 @@ class Images:
         self._volumes = volumes
         self._builds: dict[str, asyncio.Task[None]] = {}
 
-    @property
-    def names(self) -> ImageRecords:
-        """Rows and tags."""
-        return self._records
-
     def open(self) -> None:
         """At the daemon's start: forgets what is half-made, failed or gone, and removes layers that nothing needs."""
         kept = self._kept()
-        for record in self._records.all():
+        for record in self.records.all():
             if record.id not in kept:
                 self._forget(record)
         self._layers.sweep({name for record in kept.values() if record.built for name in record.built.layers})
@@ -78,7 +73,7 @@ class Images:
         """Images that are whole and were not deleted, and whatever such were built upon."""
         whole = {
             record.id: record
-            for record in self._records.all()
+            for record in self.records.all()
             if record.built and self._layers.complete(record.built.layers)
         }
         kept: dict[str, ImageRecord] = {}
@@ -91,7 +86,7 @@ class Images:
         return kept
 
     def _forget(self, record: ImageRecord) -> None:
-        self._records.forget(record.id)
+        self.records.forget(record.id)
         self._logs.remove(record.task_id)
 
     async def close(self) -> None:
@@ -103,18 +98,18 @@ class Images:
     def get_or_create(self, request: api_pb2.ImageGetOrCreateRequest) -> ImageRecord:
         """The image of that definition, whose build begins now unless it is built or being built."""
         recipe = self._recipe(request.image)
-        known = None if request.force_build or request.ignore_cache else self._records.of_recipe(recipe)
+        known = None if request.force_build or request.ignore_cache else self.records.of_recipe(recipe)
         if known and (known.built or known.id in self._builds):
             return known
         return self._begin(request, recipe)
 
     def _begin(self, request: api_pb2.ImageGetOrCreateRequest, recipe: str) -> ImageRecord:
         image_id = _image_id(recipe)
-        if self._records.taken(image_id):
+        if self.records.taken(image_id):
             image_id = _image_id(recipe + secrets.token_hex(8))
-        if failed := self._records.find(image_id):
+        if failed := self.records.find(image_id):
             self._forget(failed)
-        record = self._records.begin(image_id, recipe, request, new_id("ta"))
+        record = self.records.begin(image_id, recipe, request, new_id("ta"))
         task = asyncio.create_task(self._build(record, request.image), name=f"build {image_id}")
         self._builds[image_id] = task
         task.add_done_callback(lambda _: self._ended(image_id))
@@ -134,22 +129,23 @@ class Images:
         return hashlib.sha256(repr(depends_on).encode() + definition.SerializeToString(deterministic=True)).hexdigest()
 
     async def _build(self, record: ImageRecord, image: api_pb2.Image) -> None:
-        task_log = self._logs.open(record.task_id, lambda: ("", ""))
+        task_log = self._logs.open(record.task_id)
         try:
             with tempfile.TemporaryDirectory(prefix="coldsnap-context-") as folder:
                 inputs = await self._inputs(image, Path(folder))
                 built = await Build(record.id, inputs, self._layers, task_log).run(image)
-            self._records.finish(record.id, built)
-        except (ImageError, ContainerError, OSError) as error:
-            self._records.fail(record.id, str(error))
+            self.records.finish(record.id, built)
+            self._get_client_ready(record)
+        except (ContainerError, OSError) as error:
+            self.records.fail(record.id, str(error))
         except GRPCError as error:
-            self._records.fail(record.id, str(error.message))
+            self.records.fail(record.id, str(error.message))
         except asyncio.CancelledError:
-            self._records.fail(record.id, "the control plane was stopped while it built the image; ask for it again")
+            self.records.fail(record.id, "the control plane was stopped while it built the image; ask for it again")
             raise
         except Exception as error:
             log.exception("Building %s", record.id)
-            self._records.fail(record.id, f"the local builder failed: {error!r}; its log says more")
+            self.records.fail(record.id, f"the local builder failed: {error!r}; its log says more")
         finally:
             task_log.close()
 
@@ -179,7 +175,7 @@ class Images:
         return Context(tuple(folders), self._tool, python)
 
     def _built(self, image_id: str) -> Built:
-        if (built := self._records.get(image_id).built) is None:
+        if (built := self.records.get(image_id).built) is None:
             raise ImageError(f"image {image_id} is not built")
         return built
 
@@ -187,7 +183,7 @@ class Images:
         """What a build writes from a byte offset on, each piece with the offset behind it; ends with the build."""
         while True:
             building = image_id in self._builds
-            for behind, entry in self._logs.read(self._records.get(image_id).task_id, offset):
+            for behind, entry in self._logs.read(self.records.get(image_id).task_id, offset):
                 offset = behind
                 yield behind, entry
             if not building:
@@ -198,7 +194,7 @@ class Images:
         """Returns when nobody builds the image any more."""
         if task := self._builds.get(image_id):
             await asyncio.wait([task])
-        return self._records.get(image_id)
+        return self.records.get(image_id)
 
     async def layers(self, image_id: str) -> tuple[Path, ...]:
         """The folders that a container of the image is started from, the lowest first."""
@@ -213,16 +209,24 @@ class Images:
         """The layer with the client and its dependencies for a series of Python; made at the first call."""
         return await self._own(client_image(python_series, BUILDER))
 
+    def _get_client_ready(self, record: ImageRecord) -> None:
+        """The first container of an app's image would have to wait for its client's layer: begins to make that now."""
+        if record.app_id and (series := self._built(record.id).config.python_series):
+            self.get_or_create(_own_request(client_image(series, BUILDER)))
+
     async def _tool(self, reference: str) -> Path:
         image, folder = tool_image(reference)
         return await self._own(image) / folder
 
     async def _own(self, image: api_pb2.Image) -> Path:
-        request = api_pb2.ImageGetOrCreateRequest(image=image, builder_version=BUILDER)
-        record = await self.wait(self.get_or_create(request).id)
+        record = await self.wait(self.get_or_create(_own_request(image)).id)
         if record.built is None:
             raise ImageError(f"an image that the control plane itself needs cannot be built: {record.error}")
         return self._layers.stack(record.built.layers)[-1]
+
+
+def _own_request(image: api_pb2.Image) -> api_pb2.ImageGetOrCreateRequest:
+    return api_pb2.ImageGetOrCreateRequest(image=image, builder_version=BUILDER)
 
 
 def _image_id(recipe: str) -> str:

@@ -1,4 +1,4 @@
-"""A library of images over a real runtime, in homes of its own; nothing is mocked. `test_client.py` has the daemon too."""
+"""A library of images over a real runtime, in homes of its own; nothing is mocked. `test_client.py` has the daemon."""
 
 import contextlib
 import dataclasses
@@ -98,7 +98,7 @@ class Workshop:
 
     def half_made(self) -> list[str]:
         """What a build that does not run any more has left."""
-        known = {name for record in self.images.names.all() if record.built for name in record.built.layers}
+        known = {name for record in self.images.records.all() if record.built for name in record.built.layers}
         return [path.name for path in self.layers.iterdir() if path.name.startswith("im-") and path.name not in known]
 
 

@@ -23,7 +23,7 @@ async def test_a_build_that_is_cut_off_leaves_nothing_and_is_made_again(homes, k
         assert workshop.half_made() == []
         with pytest.raises(GRPCError):
             await workshop.images.layers(record.id)
-        assert workshop.images.names.find(record.id) is None
+        assert workshop.images.records.find(record.id) is None
 
 
 @pytest.mark.parametrize("kind", ["container", "process"])
@@ -43,13 +43,13 @@ async def test_layers_go_with_the_last_image_that_needs_them_at_the_next_start(t
     async with open_workshop(home, "process") as workshop:
         base = await workshop.build(*PLAIN, "RUN echo base")
         above = await workshop.build("FROM base", "RUN echo above", base=base.id)
-        workshop.images.names.delete(base.id)
+        workshop.images.records.delete(base.id)
         folders = [workshop.layers / record.id for record in (base, above)]
         with pytest.raises(GRPCError):
-            workshop.images.names.get(base.id)
+            workshop.images.records.get(base.id)
     async with open_workshop(home, "process") as workshop:
         assert all(folder.exists() for folder in folders), "the image above needs both"
-        workshop.images.names.delete(above.id)
+        workshop.images.records.delete(above.id)
         assert folders[1].exists(), "a container may still run on it"
     async with open_workshop(home, "process"):
         assert not any(folder.exists() for folder in folders)
@@ -71,7 +71,7 @@ async def test_a_deleted_image_is_built_anew_beside_the_files_of_the_old_one(tmp
     async with open_workshop(Home(tmp_path / "local"), "process") as workshop:
         lines = (*PLAIN, "RUN echo deleted")
         first = await workshop.build(*lines)
-        workshop.images.names.delete(first.id)
+        workshop.images.records.delete(first.id)
         again = await workshop.build(*lines)
         assert again.id != first.id
         assert (workshop.layers / first.id).exists()
