@@ -10,7 +10,6 @@ import json
 import os
 import re
 import shutil
-import tempfile
 from asyncio.subprocess import DEVNULL, PIPE
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -91,16 +90,33 @@ def _missing_for_containers(tools: Tools) -> list[Missing]:
 async def _missing_in_a_trial(home: Home, tools: Tools) -> list[Missing]:
     """Runs a real container in a home of its own."""
     home.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with tempfile.TemporaryDirectory(dir=home.root, prefix="trial-", ignore_cleanup_errors=True) as folder:
-        runtime = RuncRuntime(Home(Path(folder)), NetworkPool(1, _serve_nothing), _ASSUMED, tools.path)
-        try:
-            await runtime.open()
-            await _run_true(runtime)
-        except (ContainerError, OSError) as error:
-            return [Missing(f"a container that runs ({error})", _CONTAINERS, _PRIVILEGE)]
-        finally:
-            await runtime.close()
+    for left in _trials_cut_off(home):
+        await _end_trial(left, _trial_runtime(left, tools))
+    folder = home.root / f"trial-{os.getpid()}"
+    folder.mkdir(exist_ok=True)
+    runtime = _trial_runtime(folder, tools)
+    try:
+        await runtime.open()
+        await _run_true(runtime)
+    except (ContainerError, OSError) as error:
+        return [Missing(f"a container that runs ({error})", _CONTAINERS, _PRIVILEGE)]
+    finally:
+        await _end_trial(folder, runtime)
     return []
+
+
+def _trials_cut_off(home: Home) -> list[Path]:
+    """Those of processes that are gone."""
+    return [path for path in home.root.glob("trial-*") if not Path("/proc", path.name.split("-")[1]).exists()]
+
+
+def _trial_runtime(folder: Path, tools: Tools) -> RuncRuntime:
+    return RuncRuntime(Home(folder), NetworkPool(1, _serve_nothing), _ASSUMED, tools.path)
+
+
+async def _end_trial(folder: Path, runtime: RuncRuntime) -> None:
+    await runtime.close()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 async def _run_true(runtime: RuncRuntime) -> None:

@@ -11,6 +11,7 @@ from localmodal.home import Home
 from localmodal.worker import capabilities as module
 from localmodal.worker.capabilities import Tools, capabilities_of_this_machine, find_tools
 from localmodal.worker.container import Capabilities, ContainerError
+from localmodal.worker.disk import Disk
 
 PROJECT = Path(__file__).parents[2]
 NO_RIGHTS = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs")
@@ -102,6 +103,17 @@ async def test_another_criu_is_tried_anew(needs_containers, home, tools, only_pa
         home, Tools(tools.runc, _program(only_path / "new", "criu", "Version: 5.0"))
     )
     assert not found.containers
+
+
+async def test_a_trial_that_was_killed_leaves_nothing_after_the_next(needs_containers, home, tools):
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    left = Disk(Home(home.root / f"trial-{gone.pid}"))
+    left.folder.parent.mkdir()
+    await left.mount()
+    assert (await capabilities_of_this_machine(home, tools)).containers
+    assert not left.folder.is_mount()
+    assert list(home.root.glob("trial-*")) == []
 
 
 def test_somebody_without_rights_is_told_so(needs_containers, tmp_path):
