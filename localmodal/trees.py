@@ -32,7 +32,7 @@ class Node:
     """One file, folder or link of a tree."""
 
     path: str
-    """Below the tree's root, without a leading slash."""
+    """As it was asked for, links and all; below the tree's root, without a leading slash."""
     status: os.stat_result
 
     @property
@@ -53,7 +53,7 @@ class Tree:
         if not node.is_folder:
             yield node
             return
-        with self._folder(node.path) as top:
+        with self._folder(self._inside(path)) as top:
             for folder, folders, files, descriptor in os.fwalk(".", dir_fd=top):
                 folders.sort()
                 for name in sorted(folders + files):
@@ -65,9 +65,8 @@ class Tree:
 
     def node(self, path: str) -> Node:
         """What is at a path, links followed; NOT_FOUND if there is nothing."""
-        inside = self._inside(path)
         try:
-            return Node(inside, (self.root / inside).lstat())
+            return Node(_relative(path).as_posix(), (self.root / self._inside(path)).lstat())
         except (FileNotFoundError, NotADirectoryError):
             raise not_found("File", path) from None
 
@@ -82,10 +81,9 @@ class Tree:
     @contextmanager
     def open(self, path: str) -> Iterator[BinaryIO]:
         """A file to read from; links are followed as long as they stay inside."""
-        node = self.node(path)
-        if not stat.S_ISREG(node.status.st_mode):
+        if not stat.S_ISREG(self.node(path).status.st_mode):
             raise GRPCError(Status.INVALID_ARGUMENT, f"'{path}' is not a file")
-        with self._parent(node.path) as (folder, name):
+        with self._parent(self._inside(path)) as (folder, name):
             descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=folder)
         with os.fdopen(descriptor, "rb") as file:
             yield file
@@ -154,12 +152,16 @@ class Tree:
         """A path with its links resolved, below the root; INVALID_ARGUMENT if it leads out."""
         root = self.root.resolve()
         try:
-            resolved = (root / PurePosixPath("/", path).relative_to("/")).resolve()
+            resolved = (root / _relative(path)).resolve()
         except RuntimeError:
             raise GRPCError(Status.INVALID_ARGUMENT, f"'{path}' is a link that leads to itself") from None
         if not resolved.is_relative_to(root):
             raise GRPCError(Status.INVALID_ARGUMENT, f"'{path}' leads out of the volume")
         return resolved.relative_to(root).as_posix()
+
+
+def _relative(path: str) -> PurePosixPath:
+    return PurePosixPath("/", path).relative_to("/")
 
 
 def _has_folder(descriptor: int, name: str) -> bool:

@@ -157,6 +157,10 @@ def test_a_link_inside_the_volume_is_followed(volume, files):
     (files / "snapshot/model").symlink_to("../blobs/model")
     assert read(volume, "snapshot/model") == b"weights"
     assert [entry.type.name for entry in volume.listdir("snapshot")] == ["SYMLINK"]
+    assert [(entry.path, entry.type.name) for entry in volume.listdir("snapshot/model")] == [("snapshot/model", "FILE")]
+    (files / "latest").symlink_to("snapshot")
+    assert read(volume, "latest/model") == b"weights"
+    assert paths(volume, "latest") == ["latest/model"]
 
 
 def test_a_renamed_volume_keeps_its_files(client, environment):
