@@ -23,6 +23,8 @@ _PASSED_ON = ("type", "http_version", "method", "scheme", "query_string", "clien
 
 PRIVATE_HEADERS = frozenset({b"modal-key", b"modal-secret", b"modal-authorization", b"x-forwarded-for"})
 """Headers that end at the front: credentials for it, and what only it can vouch for."""
+_FRAMING = frozenset({b"transfer-encoding", b"te"})
+"""How the body came is over; the container's `web_server` proxy cannot stand to be told."""
 
 
 def header(scope: Scope, name: bytes) -> str:
@@ -36,7 +38,7 @@ def function_input(scope: Scope, path: str, method_name: str) -> api_pb2.Functio
         "asgi": {"version": "3.0", "spec_version": "2.4"},
         "path": path,
         "root_path": "",
-        "headers": [(key, value) for key, value in scope["headers"] if key not in PRIVATE_HEADERS],
+        "headers": [(key, value) for key, value in scope["headers"] if key not in PRIVATE_HEADERS | _FRAMING],
         "extensions": {key: {} for key in ("http.response.trailers",) if key in scope.get("extensions", {})},
     }
     args = pickle.dumps(((seen,), {}), protocol=4)

@@ -154,8 +154,9 @@ class Upstream(asyncio.Protocol):
             response.chunks.clear()
             response.waiting = 0
             self.transport.resume_reading()
-            yield data, not response.complete
-            if response.complete:
+            more = not response.complete  # not asked again later: what comes while this part is sent is the next part
+            yield data, more
+            if not more:
                 return
 
     @property

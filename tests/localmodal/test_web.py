@@ -1,0 +1,380 @@
+"""What a client on the web sees of a deployed app: the real client, the real entrypoint, real containers."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
+
+import httpx
+import modal
+import pytest
+import web_site
+from modal_proto import api_pb2
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+MIB = 1 << 20
+Visit = Callable[..., httpx.AsyncClient]
+
+
+@pytest.fixture(scope="module")
+def owner(daemon) -> Iterator[modal.Client]:
+    credentials = daemon.env["MODAL_TOKEN_ID"], daemon.env["MODAL_TOKEN_SECRET"]
+    with modal.Client(daemon.env["MODAL_SERVER_URL"], api_pb2.CLIENT_TYPE_CLIENT, credentials) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def site(owner) -> Iterator[modal.App]:
+    web_site.app.deploy(client=owner)
+    yield web_site.app
+    web_site.app.stop(client=owner)
+
+
+@pytest.fixture
+async def visit(daemon, site) -> AsyncIterator[Visit]:
+    """Makes clients that ask one label, by its name in the Host header: not every machine resolves `*.localhost`."""
+    clients: list[httpx.AsyncClient] = []
+
+    def visit(label: str) -> httpx.AsyncClient:
+        headers = {"Host": f"{label}.localhost"}
+        clients.append(httpx.AsyncClient(base_url=daemon.env["COLDSNAP_HTTP_URL"], headers=headers, timeout=60))
+        return clients[-1]
+
+    yield visit
+    for client in clients:
+        await client.aclose()
+
+
+@pytest.fixture
+def dial(daemon, site) -> Callable[..., connect]:
+    """Opens a websocket of one label, by path."""
+    base = daemon.env["COLDSNAP_HTTP_URL"].replace("http://", "ws://")
+
+    def dial(label: str, path: str, **options) -> connect:
+        return connect(f"{base}/_apps/{label}/{path}", proxy=None, **options)
+
+    return dial
+
+
+BOTH = pytest.mark.parametrize("label", ["site-asgi", "site-web-server", "site-server"])
+"""Through a function's calls, through a call and a proxy in the container, and straight through."""
+PLAIN = pytest.mark.parametrize("label", ["site-web-server", "site-server"])
+
+
+async def eventually(check: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(30):
+        while not await check():
+            await asyncio.sleep(0.05)
+
+
+# -- addresses
+
+
+def test_a_web_function_knows_its_address(daemon, site):
+    port = daemon.env["COLDSNAP_HTTP_URL"].rsplit(":", 1)[1]
+    assert web_site.asgi.get_web_url() == f"http://site-asgi.localhost:{port}"
+    assert web_site.mortal.get_web_url() == f"http://mortal-site.localhost:{port}"
+    assert web_site.Server.get_url() == f"http://site-server.localhost:{port}"
+    assert web_site.Methods().web.get_web_url() == f"http://site-methods-web.localhost:{port}"
+
+
+async def test_an_app_sees_the_request_as_it_was_sent(visit):
+    seen = (await visit("site-asgi").get("/?a=1&b=%20", headers={"X-Mine": "yes"})).json()
+    assert (seen["method"], seen["path"], seen["root_path"], seen["query"]) == ("GET", "/", "", "a=1&b=%20")
+    assert seen["headers"]["x-mine"] == "yes"
+    assert seen["headers"]["host"] == "site-asgi.localhost"
+
+
+async def test_a_client_that_resolves_no_names_asks_by_path(daemon, site):
+    async with httpx.AsyncClient(base_url=daemon.env["COLDSNAP_HTTP_URL"], timeout=60) as client:
+        seen = (await client.get("/_apps/site-asgi/?a=1")).json()
+        assert (seen["path"], seen["query"]) == ("/", "a=1")
+        assert seen["headers"]["x-forwarded-prefix"] == "/_apps/site-asgi"
+        assert (await client.get("/_apps/site-server/")).json()["path"] == "/"
+
+
+async def test_a_label_that_nothing_has_is_not_found(visit):
+    answer = await visit("nobody").get("/")
+    assert (answer.status_code, answer.text) == (404, "modal-http: invalid function call\n")
+
+
+async def test_a_stopped_app_says_that_it_is_stopped(visit, owner, app):
+    @app.function(serialized=True)
+    @modal.asgi_app(label="short-lived")
+    def short_lived():
+        return None
+
+    await app.deploy.aio(client=owner)
+    await app.stop.aio(client=owner)
+    answer = await visit("short-lived").get("/")
+    assert (answer.status_code, answer.text) == (404, "modal-http: app for invoked web endpoint is stopped\n")
+
+
+def test_a_label_that_another_app_holds_is_refused(site, deploy, app):
+    @app.function(serialized=True)
+    @modal.asgi_app(label="mortal-site")
+    def thief():
+        return None
+
+    with pytest.raises(modal.exception.Error, match="web label 'mortal-site' is already used"):
+        deploy(app)
+
+
+# -- requests and responses
+
+
+async def test_a_web_method_of_a_class_answers(visit):
+    assert (await visit("site-methods-web").get("/")).json()["method"] == "GET"
+
+
+async def test_a_wsgi_app_answers(visit):
+    answer = await visit("site-wsgi").post("/", content=b"body")
+    assert (answer.status_code, answer.text) == (201, "POST body")
+
+
+@BOTH
+@pytest.mark.parametrize("method", ["OPTIONS", "PUT", "PATCH", "DELETE"])
+async def test_every_method_reaches_the_app(visit, label, method):
+    assert (await visit(label).request(method, "/")).json()["method"] == method
+
+
+@BOTH
+async def test_head_has_headers_and_no_body(visit, label):
+    client = visit(label)
+    answer = await client.head("/")
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert (await client.get("/")).status_code == 200  # the connection is still good
+
+
+@BOTH
+async def test_a_large_body_arrives_whole(visit, label):
+    body = bytes(range(256)) * 4096 * 20
+    answer = await visit(label).post("/sum", content=body)
+    assert answer.text == hashlib.sha256(body).hexdigest()
+
+
+@BOTH
+async def test_a_body_of_unknown_length_arrives_whole(visit, label):
+    async def parts() -> AsyncIterator[bytes]:
+        for number in range(100):
+            yield bytes([number]) * 1000
+
+    answer = await visit(label).post("/sum", content=parts())
+    assert answer.text == hashlib.sha256(b"".join(bytes([number]) * 1000 for number in range(100))).hexdigest()
+
+
+@BOTH
+async def test_a_large_response_arrives_whole(visit, label):
+    answer = await visit(label).get("/large?20")
+    assert hashlib.sha256(answer.content).digest() == hashlib.sha256(bytes(range(256)) * 4096 * 20).digest()
+
+
+async def test_a_response_too_large_for_messages_arrives_whole(visit):
+    """Above forty MiB the container's client sends parts by way of blobs."""
+    answer = await visit("site-asgi").get("/large?45")
+    assert len(answer.content) == 45 * MIB
+    assert answer.content == bytes(range(256)) * 4096 * 45
+
+
+@BOTH
+async def test_events_are_not_held_back(visit, label):
+    client = visit(label)
+    async with client.stream("GET", "/events") as response:
+        lines = response.aiter_lines()
+        assert await anext(lines) == "data: first"
+        await client.post("/release")
+        assert [line async for line in lines if line] == ["data: second"]
+
+
+async def test_a_request_and_its_response_flow_at_once(daemon, site):
+    """Each part of the body is only sent once the one before has come back."""
+    reader, writer = await _connection(daemon)
+    writer.write(b"POST /echo HTTP/1.1\r\nhost: site-asgi.localhost\r\ntransfer-encoding: chunked\r\n\r\n")
+    await reader.readuntil(b"\r\n\r\n")
+    for part in (b"3\r\none\r\n", b"3\r\ntwo\r\n", b"0\r\n\r\n"):
+        writer.write(part)
+        assert await asyncio.wait_for(reader.readexactly(len(part)), 60) == part
+    writer.close()
+
+
+async def test_trailers_come_for_who_asks(daemon, site):
+    asked = await _raw(daemon, b"GET /trailers HTTP/1.1\r\nhost: site-asgi.localhost\r\nte: trailers\r\n")
+    assert asked.endswith(b"4\r\nbody\r\n0\r\nx-checksum: 42\r\n\r\n")
+    unasked = await _raw(daemon, b"GET /trailers HTTP/1.1\r\nhost: site-asgi.localhost\r\n")
+    assert b"x-checksum" not in unasked
+
+
+async def _connection(daemon) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    return await asyncio.open_connection("127.0.0.1", int(daemon.env["COLDSNAP_HTTP_URL"].rsplit(":", 1)[1]))
+
+
+async def _raw(daemon, head: bytes) -> bytes:
+    reader, writer = await _connection(daemon)
+    writer.write(head + b"connection: close\r\n\r\n")
+    answer = await reader.read()
+    writer.close()
+    return answer
+
+
+# -- clients that hang up
+
+
+async def test_an_app_hears_that_its_client_hung_up(visit):
+    client = visit("site-asgi")
+    async with client.stream("GET", "/generate") as response:
+        assert await anext(response.aiter_raw()) == b"token"
+    await eventually(lambda: _seen(client, "http.disconnect"))
+
+
+async def test_an_app_that_does_not_listen_is_cancelled(visit):
+    client = visit("site-asgi")
+    async with client.stream("GET", "/deaf") as response:
+        assert await anext(response.aiter_raw()) == b"token"
+    await eventually(lambda: _seen(client, "cancelled"))
+
+
+@PLAIN
+async def test_a_server_hears_that_its_client_hung_up(visit, label):
+    client = visit(label)
+    async with client.stream("GET", "/generate") as response:
+        assert (await anext(response.aiter_raw())).startswith(b"token")
+    await eventually(lambda: _seen(client, "hung up"))
+
+
+async def _seen(client: httpx.AsyncClient, what: str) -> bool:
+    return what in (await client.get("/seen")).json()
+
+
+# -- failures
+
+
+async def test_an_exception_is_the_answer(visit):
+    answer = await visit("site-asgi").get("/raise")
+    assert answer.status_code == 500
+    assert answer.text == "modal-http: internal error: status Failure: ValueError('no such luck')\n"
+
+
+@pytest.mark.parametrize(
+    ("label", "path"), [("site-asgi", "/break"), ("mortal-site", "/die"), ("site-mortalserver", "/die")]
+)
+async def test_a_response_that_breaks_off_is_no_whole_response(visit, label, path):
+    received: list[bytes] = []
+    with pytest.raises(httpx.RemoteProtocolError):
+        await _collect(visit(label).stream("GET", path), received)
+    assert received == [b"half"]
+
+
+async def _collect(request: AbstractAsyncContextManager[httpx.Response], received: list[bytes]) -> None:
+    async with request as response:
+        async for part in response.aiter_raw():
+            received.append(part)
+
+
+async def test_a_container_that_dies_before_it_answers_is_an_error_with_its_reason(visit):
+    answer = await visit("mortal-site").get("/die-at-once")
+    assert answer.status_code == 500
+    assert answer.text.startswith("modal-http: internal error: status ")
+    assert "code 9" in answer.text
+
+
+async def test_another_container_serves_after_one_has_died(visit):
+    client = visit("mortal-site")
+    await client.get("/die-at-once")
+    assert (await client.get("/")).status_code == 200
+
+
+# -- credentials
+
+
+async def test_a_private_function_wants_a_proxy_token(visit, owner):
+    client = visit("site-private")
+    without = await client.get("/")
+    assert (without.status_code, without.text) == (401, "modal-http: missing credentials for proxy authorization\n")
+    wrong = await client.get("/", headers={"Modal-Key": "wk-no", "Modal-Secret": "ws-no"})
+    assert (wrong.status_code, wrong.text) == (401, "modal-http: invalid credentials for proxy authorization\n")
+    token = await modal.Workspace.from_context(client=owner).proxy_tokens.create.aio("test")
+    seen = await client.get("/", headers={"Modal-Key": token.token_id, "Modal-Secret": token.token_secret})
+    assert seen.status_code == 200
+    assert "modal-secret" not in seen.json()["headers"]  # the app has no business with it
+
+
+async def test_a_private_server_takes_the_clients_own_token(visit, owner):
+    client = visit("site-privateserver")
+    assert (await client.get("/")).status_code == 401
+    service = web_site.PrivateServer._get_service_function()
+    bearer = await service._get_flash_auth_token.aio()
+    assert (await client.get("/", headers={"Modal-Authorization": f"Bearer {bearer}"})).status_code == 200
+    assert (await client.get("/", headers={"Modal-Authorization": f"Bearer {bearer}x"})).status_code == 401
+
+
+# -- servers
+
+
+async def test_a_server_keeps_its_connections(visit):
+    client = visit("site-server")
+    before = (await client.get("/")).json()["connections"]
+    for _ in range(20):
+        last = (await client.get("/")).json()
+    assert last["connections"] - before <= 1
+    assert last["headers"]["x-forwarded-for"] == "127.0.0.1"
+
+
+@PLAIN
+async def test_a_response_without_a_body_ends(visit, label):
+    client = visit(label)
+    answer = await client.get("/unchanged")
+    assert (answer.status_code, answer.headers["etag"], answer.content) == (304, '"1"', b"")
+    assert (await client.get("/")).status_code == 200
+
+
+# -- websockets
+
+
+@BOTH
+async def test_a_websocket_talks_both_ways(dial, label):
+    async with dial(label, "ws", subprotocols=["talk"]) as socket:
+        assert socket.subprotocol == "talk"
+        assert await _says(socket, "text") == "text"
+        assert await _says(socket, b"bytes") == b"bytes"
+        assert await _says(socket, "x" * MIB) == "x" * MIB
+
+
+@pytest.mark.parametrize("label", ["site-asgi", "site-server"])
+async def test_a_websocket_closes_with_the_apps_reason(dial, label):
+    async with dial(label, "ws") as socket:
+        with pytest.raises(ConnectionClosed):
+            await _says(socket, "close")
+        assert (socket.close_code, socket.close_reason) == (4321, "as asked")
+
+
+async def _says(socket: ClientConnection, what: str | bytes) -> str | bytes:
+    await socket.send(what)
+    return await socket.recv()
+
+
+@pytest.mark.parametrize("label", ["site-asgi", "site-server"])
+async def test_a_websocket_can_be_refused(dial, label):
+    with pytest.raises(InvalidStatus) as refused:
+        await dial(label, "ws-refuse")
+    assert refused.value.response.status_code == 403
+
+
+async def test_a_websocket_hears_that_its_client_left(dial, visit):
+    async with dial("site-asgi", "ws"):
+        pass
+    await eventually(lambda: _seen(visit("site-asgi"), "websocket.disconnect"))
+
+
+async def test_a_websocket_whose_function_ends_is_closed_with_an_error(dial):
+    async with dial("site-asgi", "ws-raise") as socket:
+        with pytest.raises(ConnectionClosed):
+            await socket.recv()
+        assert socket.close_code == 1011
+
+
+async def test_many_requests_at_once_each_get_their_own_answer(visit):
+    client = visit("site-asgi")
+    queries = [f"n={number}" for number in range(40)]
+    answers = await asyncio.gather(*(client.get(f"/?{query}") for query in queries))
+    assert [answer.json()["query"] for answer in answers] == queries
