@@ -39,7 +39,7 @@ NOT_SERVED = {
     r"FunctionCall(Count|Fetch)|Server(CountRequests|RequestFetch)": "past calls and requests",
     r"\w*Billing\w*|Environment(Get|Set)Budget": "bills and budgets",
     r"AuditLog\w+": "audit logs",
-    r"ServiceUser\w+|UserGroup\w+|WorkspaceMembersList": "users: there is one here",
+    r"ServiceUser\w+|UserGroup\w+": "users: there is one here",
     r"Environment\w*(Role|Roles|Managed|RoleSet)|Environment\w*Role\w*": "roles: there is one user here",
     r"Token\w+": "accounts: the one token is made at the first start",
     r"WorkspaceDashboardUrlGet": "the dashboard in the browser",

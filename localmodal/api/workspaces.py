@@ -40,15 +40,28 @@ class Workspaces(Group):
         """Says the names of the workspace and the user."""
         return api_pb2.WorkspaceNameLookupResponse(workspace_name=WORKSPACE, username=USER)
 
+    async def WorkspaceMembersList(self, _: Empty) -> api_pb2.WorkspaceMembersListResponse:
+        """Lists the one user, the workspace's owner."""
+        owner = api_pb2.WorkspaceMembersListItem(
+            member_displayname=USER,
+            member_role=api_pb2.MEMBER_ROLE_OWNER,
+            joined_at=self._made_at,
+            user_id=f"us-{USER}",
+        )
+        return api_pb2.WorkspaceMembersListResponse(members=[owner])
+
+    @property
+    def _made_at(self) -> float:
+        return self.plane.environments.all()[0].created_at
+
     async def TokenInfoGet(self, _: api_pb2.TokenInfoGetRequest) -> api_pb2.TokenInfoGetResponse:
         """Describes the caller's token."""
-        first = self.plane.environments.all()[0].created_at
         return api_pb2.TokenInfoGetResponse(
             token_id=current_caller.get().metadata.get("x-modal-token-id", ""),
             workspace_id=WORKSPACE_ID,
             workspace_name=WORKSPACE,
             user_identity=api_pb2.UserIdentity(user_id=f"us-{USER}", username=USER),
-            created_at=Timestamp(seconds=int(first)),
+            created_at=Timestamp(seconds=int(self._made_at)),
         )
 
 

@@ -87,6 +87,8 @@ def test_the_command_line_knows_environments_the_workspace_and_the_token(cli, da
     assert cli("environment", "create", "by-hand").returncode == 0
     assert cli("environment", "update", "by-hand", "--set-name", "by-hand-2").returncode == 0
     assert cli("environment", "delete", "--yes", "by-hand-2").returncode == 0
+    [member] = json.loads(cli("workspace", "members", "list", "--json").stdout)
+    assert (member["name"], member["role"]) == ("local", "owner")
     info = cli("token", "info")
     assert daemon.env["MODAL_TOKEN_ID"] in info.stdout
     assert daemon.env["MODAL_TOKEN_SECRET"] not in info.stdout + info.stderr
