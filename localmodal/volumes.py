@@ -103,7 +103,7 @@ class Volumes:
         """Removes the folders of volumes that are no more."""
         known = {row["id"] for row in self._store.rows("SELECT id FROM volumes")}
         for path in self._root.glob(f"{Kind.VOLUME.value}-*"):
-            if path.name not in known:
+            if path.name not in known and path.exists():  # another round may have been faster
                 gone = path.rename(self._aside / path.name)
                 await asyncio.to_thread(shutil.rmtree, gone)
 
