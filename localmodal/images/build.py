@@ -102,7 +102,7 @@ class Build:
             case _:
                 self._config = dockerfile.configured(instruction, self._config, self._inputs.build_args)
         if instruction.name == "WORKDIR":
-            await self._attempt(instruction, ("mkdir", "-p", self._config.workdir), replace(self._config, workdir=""))
+            await self._attempt(instruction, ("mkdir", "-p", self._config.workdir), ImageConfig())
 
     async def _from(self, instruction: Instruction) -> None:
         reference = dockerfile.base_of(instruction, self._config)

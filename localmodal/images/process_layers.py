@@ -116,7 +116,7 @@ class ProcessDraft:
         launch = Launch(
             id=new_id("bu"),
             args=(*in_place, *(_inside(word, self._layer) for word in args)),
-            env={"HOME": str(Path.home()), **self._shared.env, **config.env, **command.env},
+            env={"HOME": str(Path.home()), **self._shared.env, **self._python, **config.env, **command.env},
             cwd="/",
             layers=(self._layer,),
             output=self._output,
@@ -124,6 +124,12 @@ class ProcessDraft:
             purpose="build",
         )
         await run_to_its_end(self._runtime, launch)
+
+    @property
+    def _python(self) -> dict[str, str]:
+        """Uv passes by virtual environments when it looks for a Python to make one of, and takes the machine's instead."""
+        python = self._layer / "usr/local/bin/python3"
+        return {"UV_PYTHON": str(python)} if python.exists() else {}
 
     async def place(self, placement: Placement) -> None:
         """Copies files below the image's folder; CommandError for a path that lies outside."""

@@ -84,17 +84,24 @@ def _candidates() -> list[Path]:
     pyenv = Path(os.environ.get("PYENV_ROOT") or home / ".pyenv")
     uv = Path(os.environ.get("UV_PYTHON_INSTALL_DIR") or home / ".local/share/uv/python")
     folders = [Path(folder) for folder in os.get_exec_path() if Path(folder).name != "shims"]
-    folders += [*pyenv.glob("versions/*/bin"), *uv.glob("*/bin"), *Path("/opt").glob("python*/bin")]
+    folders += [
+        version / "bin" for versions in (pyenv / "versions", uv, Path("/opt")) for version in _entries(versions)
+    ]
     folders += [Path("/usr/bin"), Path("/usr/local/bin")]
-    found = [path for folder in folders if folder.is_dir() for path in _executables(folder)]
+    found = [path for folder in folders for path in _entries(folder) if _NAME.match(path.name) and _runs(path)]
     return list({os.path.realpath(path): path for path in (Path(sys.executable), *found)}.values())
 
 
-def _executables(folder: Path) -> list[Path]:
+def _entries(folder: Path) -> list[Path]:
+    """Nothing of a folder that is not there or that we may not look into."""
     try:
-        return [path for path in folder.iterdir() if _NAME.match(path.name) and os.access(path, os.X_OK)]
-    except PermissionError:
+        return sorted(folder.iterdir())
+    except OSError:
         return []
+
+
+def _runs(path: Path) -> bool:
+    return os.access(path, os.X_OK)
 
 
 async def _look(path: Path) -> Python | None:

@@ -62,6 +62,22 @@ async def test_uv_comes_from_its_package_and_installs_into_the_images_python(wor
     assert await workshop.python(image, "import click, idna; print('both')") == "both"
 
 
+async def test_uv_makes_an_environment_of_the_images_python_and_its_path_comes_first(workshop):
+    project = '[project]\nname = "p"\nversion = "0"\nrequires-python = ">=3.10"\ndependencies = ["idna"]\n'
+    image = await workshop.build(
+        *PLAIN,
+        "COPY --from=ghcr.io/astral-sh/uv:latest /uv /.uv/uv",
+        "COPY /.pyproject.toml /.uv/pyproject.toml",
+        "RUN /.uv/uv sync --project=/.uv --no-install-workspace --compile-bytecode",
+        "ENV PATH=/.uv/.venv/bin:$PATH",
+        files={"/.pyproject.toml": project},
+    )
+    program = "import idna, json, sys; print(json.dumps([sys.prefix, sys.version.split()[0]]))"
+    prefix, version = json.loads(await workshop.python(image, program))
+    assert prefix.endswith("/.uv/.venv")
+    assert version == image.built.config.python_version
+
+
 async def test_environment_working_folder_and_entrypoint_are_told_to_whoever_starts_a_container(workshop):
     image = await workshop.build(
         *PLAIN, "ENV A='x y' PREFIX=/usr/local/share", "WORKDIR /root/w", 'ENTRYPOINT ["/x"]', 'CMD ["sleep", "1"]'

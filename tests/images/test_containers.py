@@ -1,9 +1,15 @@
 """Layers of containers: what lies over this machine's root, and what of this machine does not shine through."""
 
+import asyncio
 import json
+import sys
 
+import pytest
 from conftest import PLAIN
 from modal_proto import api_pb2
+
+from localmodal.images.pythons import python_of_series, pythons
+from localmodal.objects import Kind, Wish
 
 
 async def test_this_machines_own_python_packages_are_invisible(containers):
@@ -16,12 +22,44 @@ async def test_this_machines_own_python_packages_are_invisible(containers):
 
 
 async def test_a_python_from_a_home_folder_works_although_home_folders_are_hidden(containers):
-    image = await containers.build("FROM python:3.12-slim", "RUN python -m pip install --no-deps idna")
+    hidden = [python for python in await pythons() if not python.in_every_container and python.rank >= (3, 10)]
+    if not hidden:
+        pytest.skip("every Python of this machine lies in /usr")
+    python = await python_of_series(max(hidden, key=lambda python: python.rank).series)
+    image = await containers.build(f"FROM python:{python.series}-slim", "RUN python -m pip install --no-deps idna")
     program = "import ctypes, ssl, sqlite3, idna, sys, sysconfig; print(sys.prefix, sysconfig.get_path('include'))"
-    assert await containers.python(image, program) == "/usr/local /usr/local/include/python3.12"
-    assert "/.pyenv" not in await containers.python(
-        image, "import sysconfig; print(sysconfig.get_config_var('LDFLAGS'))"
+    assert await containers.python(image, program) == f"/usr/local /usr/local/include/python{python.series}"
+    flags = await containers.python(image, "import sysconfig; print(sysconfig.get_config_vars())")
+    assert str(python.prefix) not in flags
+
+
+async def test_debians_own_python_serves_as_well_and_its_packages_stay_out(containers, monkeypatch, tmp_path):
+    if not (version := await debians_python()):
+        pytest.skip("this machine has no /usr/bin/python3")
+    monkeypatch.setattr(sys, "executable", "/usr/bin/python3")
+    for name, value in {"PATH": "/usr/bin", "HOME": str(tmp_path), "PYENV_ROOT": str(tmp_path)}.items():
+        monkeypatch.setenv(name, value)
+    lines = (f"FROM python:{version}", "RUN python -m pip install --no-deps idna && uname > /usr/local/share/debians")
+    image = await containers.build(*lines)
+    program = (
+        "import idna, json, site, ssl, sys; print(json.dumps([sys.prefix, sys.base_prefix, site.getsitepackages()]))"
     )
+    prefix, base, packages = json.loads(await containers.python(image, program))
+    assert (prefix, base) == ("/usr/local", "/usr")
+    assert packages[0] == f"/usr/local/lib/python{version}/site-packages"
+    paths = json.loads(await containers.python(image, "import json, sys; print(json.dumps(sys.path))"))
+    assert not [path for path in paths if "dist-packages" in path]
+
+
+async def debians_python() -> str:
+    program = "import sys; print('{}.{}'.format(*sys.version_info))"
+    try:
+        process = await asyncio.create_subprocess_exec(
+            "/usr/bin/python3", "-c", program, stdout=asyncio.subprocess.PIPE
+        )
+    except FileNotFoundError:
+        return ""
+    return (await process.communicate())[0].decode().strip()
 
 
 async def test_files_are_copied_over_symbolic_links_of_the_root(containers):
@@ -103,8 +141,6 @@ async def test_a_deleted_file_of_a_lower_layer_stays_deleted(containers):
 
 
 async def test_a_volume_is_there_while_the_image_is_built(containers):
-    from localmodal.objects import Kind, Wish  # noqa: PLC0415
-
     volumes = containers.images._volumes
     volume = volumes.get_or_create(
         Wish.of(api_pb2.VolumeGetOrCreateRequest(deployment_name="v", object_creation_type=1)), 1
