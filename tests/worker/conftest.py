@@ -103,6 +103,12 @@ def needs_containers(capabilities: Capabilities) -> None:
         pytest.skip("this machine runs no containers: " + ", ".join(missing.what for missing in capabilities.missing))
 
 
+@pytest.fixture
+def needs_snapshots(capabilities: Capabilities) -> None:
+    if not capabilities.snapshots:
+        pytest.skip("no snapshots here: " + ", ".join(missing.what for missing in capabilities.missing))
+
+
 def _networks(home: Home) -> NetworkPool:
     return NetworkPool(HTTP_PORT, Listeners().serve, Uplink(home.tag, home.root / "forwarding-is-ours"))
 

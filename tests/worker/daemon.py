@@ -4,6 +4,8 @@ import asyncio
 import sys
 from pathlib import Path
 
+from desk import Desk, write_program
+
 from localmodal.home import Home
 from localmodal.worker.capabilities import find_tools
 from localmodal.worker.container import Capabilities, Launch
@@ -11,6 +13,7 @@ from localmodal.worker.network import NetworkPool
 from localmodal.worker.process import ProcessRuntime
 from localmodal.worker.runc import RuncRuntime
 from localmodal.worker.uplink import Uplink
+from localmodal.worker.worker import Worker
 
 
 async def _serve(listener):
@@ -20,24 +23,43 @@ async def _serve(listener):
     return stop
 
 
-async def main(kind: str, root: str) -> None:
-    home = Home(Path(root))
-    runtime = ProcessRuntime(home, Capabilities(containers=False, snapshots=False))
-    if kind == "runc":
-        tools = await find_tools(home)
-        runtime = RuncRuntime(
-            home,
-            NetworkPool(18182, _serve, Uplink(home.tag, home.root / "forwarding-is-ours")),
-            Capabilities(containers=True, snapshots=False),
-            tools.path,
-        )
+async def start_containers(home: Home, runtime) -> None:
     await runtime.open()
     for number in range(1000):
         args = ("/bin/sh", "-c", "setsid sleep 76543 & exec sleep 76543")
-        env = {"PATH": "/usr/bin:/bin"}
-        await runtime.run(Launch(f"ta-{number}", args, env, "/", (), lambda *_: None))
-        sys.stdout.write(f"{number}\n")
-        sys.stdout.flush()
+        await runtime.run(Launch(f"ta-{number}", args, {"PATH": "/usr/bin:/bin"}, "/", (), lambda *_: None))
+        say(number)
+
+
+async def take_snapshots(home: Home) -> None:
+    """A snapshot, three copies, another snapshot (of other code), and so on."""
+    worker = await Worker.open(home, 18182, _serve)
+    desk = Desk(worker, home, write_program(home))
+    for number in range(1000):
+        await desk.snapshotted(f"ta-{number}", env={"PATH": "/usr/bin:/bin", "NUMBER": str(number)})
+        say(number)
+        for copy in range(3):
+            launch = desk.launch(f"ta-{number}-{copy}", env={"PATH": "/usr/bin:/bin", "NUMBER": str(number)})
+            assert (await worker.start(launch)).restored
+            say(copy)
+
+
+def say(number: int) -> None:
+    sys.stdout.write(f"{number}\n")
+    sys.stdout.flush()
+
+
+async def main(kind: str, root: str) -> None:
+    home = Home(Path(root))
+    tools = await find_tools(Home.default())
+    capabilities = Capabilities(containers=kind == "runc", snapshots=False)
+    if kind == "snapshots":
+        await take_snapshots(home)
+    elif kind == "runc":
+        uplink = Uplink(home.tag, home.root / "forwarding-is-ours")
+        await start_containers(home, RuncRuntime(home, NetworkPool(18182, _serve, uplink), capabilities, tools.path))
+    else:
+        await start_containers(home, ProcessRuntime(home, capabilities))
 
 
 asyncio.run(main(*sys.argv[1:]))

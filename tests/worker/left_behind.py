@@ -5,6 +5,8 @@ from pathlib import Path
 
 from localmodal.home import Home
 
+CGROUPS = Path("/sys/fs/cgroup")
+
 
 def left_behind(home: Home, *, closed: bool = False) -> dict[str, list[str]]:
     """Mounts, control groups, processes and folders that belong to a home's containers; the disk itself aside.
@@ -16,7 +18,9 @@ def left_behind(home: Home, *, closed: bool = False) -> dict[str, list[str]]:
     found = {
         "mounts": [path for path in mounts if str(home.root) in path and path != str(home.disk)],
         "loop devices": [line for line in loops if str(home.root) in line and not home.disk.is_mount()],
-        "cgroups": [str(path) for path in Path("/sys/fs/cgroup").rglob(f"coldsnap-{home.tag}-*")],
+        "cgroups": [
+            str(path) for where in ("", "*/") for path in Path("/sys/fs/cgroup").glob(f"{where}coldsnap-{home.tag}-*")
+        ],
         "interfaces": [path.name for path in Path("/sys/class/net").glob(f"cs*{home.tag}*")] if closed else [],
         "processes": _processes(str(home.root)),
         "folders": [str(path) for path in (home.disk / "containers").glob("*")],
@@ -25,11 +29,9 @@ def left_behind(home: Home, *, closed: bool = False) -> dict[str, list[str]]:
     return {what: things for what, things in found.items() if things}
 
 
-def network_namespaces() -> set[str]:
-    """Those of all processes, and those that some process holds open."""
-    held = (path.resolve().name for path in Path("/proc").glob("[0-9]*/ns/net"))
-    opened = (name for path in Path("/proc").glob("[0-9]*/fd/*") if (name := _link(path)).startswith("net:["))
-    return {*held, *opened}
+def networks_held_open() -> set[str]:
+    """By this process, other than the one that it lives in."""
+    return {name for path in Path("/proc/self/fd").iterdir() if (name := _link(path)).startswith("net:[")}
 
 
 def _link(path: Path) -> str:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from left_behind import left_behind, network_namespaces
+from left_behind import left_behind, networks_held_open
 
 from localmodal.worker.container import Bind, ContainerError
 from localmodal.worker.disk import Disk, DiskError
@@ -72,9 +72,9 @@ async def test_a_container_that_was_killed_leaves_nothing(runc):
 async def test_a_network_goes_with_its_container(runc):
     container = await runc.start("/bin/sleep", "60")
     network = str(Path(f"/proc/{container.pid}/ns/net").readlink())
-    assert network in network_namespaces()
+    assert network in networks_held_open()
     await container.kill()
-    assert network not in network_namespaces()
+    assert network not in networks_held_open()
 
 
 async def test_closing_unmounts_the_disk_and_leaves_nothing_mounted(runc):
@@ -147,9 +147,9 @@ def _bytes(path: Path) -> bytes:
         return b""
 
 
-async def _killed_daemon(home, after) -> None:
+async def _killed_daemon(home, after, kind: str = "runc") -> None:
     daemon = await asyncio.create_subprocess_exec(
-        sys.executable, str(Path(__file__).with_name("daemon.py")), "runc", str(home.root),
+        sys.executable, str(Path(__file__).with_name("daemon.py")), kind, str(home.root),
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}, stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:
@@ -180,6 +180,21 @@ async def test_whatever_it_was_in_the_middle_of(needs_containers, home, runc_aga
         await asyncio.sleep(random.uniform(0, 0.3))
 
     await _killed_daemon(home, a_while)
+    await runc_again()
+    await asyncio.sleep(0.3)
+    assert left_behind(home) == {}
+
+
+@pytest.mark.parametrize("attempt", range(6))
+async def test_not_even_if_it_was_taking_a_snapshot_or_restoring_one(needs_snapshots, home, runc_again, attempt):
+    """A dump leaves processes frozen and traced, a restore half a process tree."""
+
+    async def a_while(daemon) -> None:
+        for _ in range(attempt):
+            await daemon.stdout.readline()
+        await asyncio.sleep(random.uniform(0, 0.3))
+
+    await _killed_daemon(home, a_while, "snapshots")
     await runc_again()
     await asyncio.sleep(0.3)
     assert left_behind(home) == {}
