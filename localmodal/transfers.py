@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 from grpclib import GRPCError, Status
 from starlette.applications import Starlette
-from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 
 from localmodal.links import PREFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from typing import BinaryIO
 
     from starlette.requests import Request
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     Endpoint = Callable[[Request], Awaitable[Response]]
 
+_PIECE = 128 * 1024
 log = logging.getLogger(__name__)
 
 _HTTP_STATUS = {Status.NOT_FOUND: 404, Status.INVALID_ARGUMENT: 400}
@@ -84,5 +86,15 @@ class Transfers:
         return FileResponse(self._blobs.path(request.path_params["blob"]))
 
     async def _get_block(self, request: Request) -> Response:
-        tree, query = self._volumes.tree(request.path_params["volume"]), request.query_params
-        return Response(await asyncio.to_thread(tree.read, query["path"], int(query["start"]), int(query["length"])))
+        query = request.query_params
+        file = self._volumes.tree(request.path_params["volume"]).open(query["path"])
+        return StreamingResponse(_part(file, int(query["start"]), int(query["length"])))
+
+
+async def _part(file: BinaryIO, start: int, length: int) -> AsyncIterator[bytes]:
+    """A part of a file, in pieces: whole blocks in memory would stay with the daemon. Closes the file."""
+    with file:
+        file.seek(start)
+        while length and (piece := await asyncio.to_thread(file.read, min(length, _PIECE))):
+            yield piece
+            length -= len(piece)

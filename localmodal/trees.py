@@ -78,15 +78,12 @@ class Tree:
         """Whether there is anything at a path."""
         return (self.root / self._inside(path)).exists()
 
-    @contextmanager
-    def open(self, path: str) -> Iterator[BinaryIO]:
+    def open(self, path: str) -> BinaryIO:
         """A file to read from; links are followed as long as they stay inside."""
         if not stat.S_ISREG(self.node(path).status.st_mode):
             raise GRPCError(Status.INVALID_ARGUMENT, f"'{path}' is not a file")
         with self._parent(self._inside(path)) as (folder, name):
-            descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=folder)
-        with os.fdopen(descriptor, "rb") as file:
-            yield file
+            return os.fdopen(os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=folder), "rb")
 
     def place(self, source: Path, path: str) -> None:
         """Moves a file of the same file system to a path, over whatever file is there; folders are made as needed."""

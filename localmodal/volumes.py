@@ -7,7 +7,6 @@ and is counted, and a reload has nothing to do.
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import stat
 from dataclasses import dataclass
@@ -130,17 +129,12 @@ class VolumeTree(Tree):
                 for index, piece in enumerate(upload.pieces):
                     file.seek(index * BLOCK)
                     with piece.open("rb") as source:
-                        shutil.copyfileobj(source, file, BLOCK)
+                        shutil.copyfileobj(source, file)
                 file.truncate(upload.size)
             unfinished.chmod(upload.mode or _DEFAULT_MODE)
             self.place(unfinished, upload.path)
         finally:
             unfinished.unlink(missing_ok=True)
-
-    def read(self, path: str, start: int, length: int) -> bytes:
-        """A part of a file."""
-        with self.open(path) as file:
-            return os.pread(file.fileno(), length, start)
 
     def copy(self, sources: Sequence[str], target: str, *, recursive: bool) -> None:
         """Copies as UNIX `cp` does: into `target` if that is a folder, else to that path."""
