@@ -38,9 +38,9 @@ def main() -> int:
             return _serve(home, arguments.ready_fd)
         if arguments.verb == "logs":
             return _logs(home, follow=arguments.follow)
-        print(json.dumps(_answer(home, arguments.verb)))
+        sys.stdout.write(json.dumps(_answer(home, arguments.verb)) + "\n")
     except (control.ControlError, OSError) as error:
-        print(error, file=sys.stderr)
+        sys.stderr.write(f"{error}\n")
         return 1
     return 0
 
@@ -75,7 +75,10 @@ def _answer(home: Home, verb: str) -> Any:
 
 
 def _capabilities(home: Home) -> dict[str, Any]:
-    from localmodal.worker.capabilities import capabilities_of_this_machine, find_tools
+    from localmodal.worker.capabilities import (  # noqa: PLC0415 (the other verbs answer faster without)
+        capabilities_of_this_machine,
+        find_tools,
+    )
 
     async def find_out() -> dict[str, Any]:
         return asdict(await capabilities_of_this_machine(home, await find_tools(home)))
@@ -86,11 +89,12 @@ def _capabilities(home: Home) -> dict[str, Any]:
 def _logs(home: Home, *, follow: bool) -> int:
     if not home.daemon_log.exists():
         raise control.ControlError("The local control plane has not run yet.")
-    os.execvp("tail", ["tail", "-n", "+1", *(["-f"] if follow else []), str(home.daemon_log)])
+    command = ["tail", "-n", "+1", *(["-f"] if follow else []), str(home.daemon_log)]
+    os.execvp(command[0], command)  # noqa: S606 (no shell is wanted)
 
 
 def _serve(home: Home, ready_fd: int | None) -> int:
-    from localmodal.daemon import Daemon, DaemonError
+    from localmodal.daemon import Daemon, DaemonError  # noqa: PLC0415 (the other verbs answer faster without)
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("grpclib.server").setLevel(logging.WARNING)  # it logs every client that hangs up
@@ -104,7 +108,7 @@ def _serve(home: Home, ready_fd: int | None) -> int:
     try:
         asyncio.run(Daemon(home).run(ready))
     except DaemonError as error:
-        print(error, file=sys.stderr)
+        sys.stderr.write(f"{error}\n")
         return 1
     return 0
 

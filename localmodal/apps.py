@@ -126,7 +126,7 @@ class Apps:
         return app
 
     def all(self, environment: str = "", *, stopped_within: float = 0.0) -> list[App]:
-        """The apps of an environment (empty: of all), the youngest first; of the stopped ones those of the last seconds."""
+        """The apps of an environment (empty: of all), the youngest first; stopped ones only for so many seconds."""
         rows = self._store.rows(
             "SELECT * FROM apps WHERE ? IN ('', environment) AND (stopped_at = 0 OR stopped_at > ?)"
             " ORDER BY created_at DESC",

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -21,6 +20,8 @@ from localmodal.ids import new_id
 from localmodal.pulse import Pulse
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+
     from localmodal.store import Store
 
 RESULTS_KEPT_FOR = 7 * 24 * 3600.0
@@ -274,18 +275,24 @@ class Calls:
         self._store.write("DELETE FROM calls WHERE id = ?", call.id)
         self._forget_soon(call)
 
+    def delete_old(self) -> None:
+        """Forgets the results of calls whose time has passed."""
+        oldest = time.time() - RESULTS_KEPT_FOR
+        for call in [one for one in self._calls.values() if one.created_at < oldest and not one.unfinished]:
+            self._store.write("DELETE FROM calls WHERE id = ?", call.id)
+            del self._calls[call.id]
+
     def _forget_soon(self, call: Call) -> None:
         asyncio.get_running_loop().call_later(_FORGOTTEN_AFTER, self._calls.pop, call.id, None)
 
     def resume(self, runs: Callable[[str], bool]) -> None:
-        """After a start: takes up what an earlier daemon had accepted; fails what belongs to a function that is gone."""
-        self._store.write("DELETE FROM calls WHERE created_at < ?", time.time() - RESULTS_KEPT_FOR)
+        """After a start: takes up what an earlier daemon had accepted; fails the calls of functions that are gone."""
         for row in self._store.rows("SELECT * FROM calls ORDER BY created_at"):
             call = Call(row["id"], row["function_id"], row["kind"], row["invocation"], durable=True)
             call.parent_input_id, call.created_at = row["parent_input_id"], row["created_at"]
             self._calls[call.id] = call
             self._load_inputs(call)
-            self._resume_call(call, runs(call.function_id))
+            self._resume_call(call, can_run=runs(call.function_id))
 
     def _load_inputs(self, call: Call) -> None:
         for row in self._store.rows("SELECT * FROM inputs WHERE call_id = ? ORDER BY finished_at, rowid", call.id):
@@ -296,8 +303,8 @@ class Calls:
                 one.output = api_pb2.FunctionGetOutputsItem.FromString(row["output"])
                 call.finished.append(one)
 
-    def _resume_call(self, call: Call, runs: bool) -> None:
-        if runs:
+    def _resume_call(self, call: Call, *, can_run: bool) -> None:
+        if can_run:
             self.runner.enqueue(call.unfinished)
             return
         for one in call.unfinished:

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from localmodal.endpoint import Endpoint, Lock, own_version
@@ -39,7 +40,7 @@ def start(home: Home) -> dict[str, str]:
     try:
         running = Endpoint.read(home)
         if running and running.version != own_version():
-            print(f"Replacing the daemon of version {running.version}: this one is {own_version()}.", file=sys.stderr)
+            sys.stderr.write(f"Replacing the daemon of version {running.version}: this one is {own_version()}.\n")
             stop(home)
             running = None
         return client_environment(home, running or _spawn(home))
@@ -59,7 +60,7 @@ def _spawn(home: Home) -> Endpoint:
             pass_fds=[says],
             start_new_session=True,
             cwd="/",
-            env={**os.environ, "COLDSNAP_HOME": str(home.root.parent), "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
+            env={**os.environ, "COLDSNAP_HOME": str(home.root.parent), "PYTHONPATH": _import_path()},
         )
     os.close(says)
     with os.fdopen(hears, "rb") as pipe:
@@ -71,6 +72,11 @@ def _spawn(home: Home) -> Endpoint:
     endpoint = Endpoint.read(home)
     assert endpoint, "it wrote its endpoint down before it said so"
     return endpoint
+
+
+def _import_path() -> str:
+    """Ours, in absolute folders: the daemon works elsewhere."""
+    return os.pathsep.join(str(Path(folder).absolute()) for folder in sys.path)
 
 
 def _tail(home: Home) -> str:
@@ -123,7 +129,9 @@ def status(home: Home) -> dict[str, Any]:
     return report
 
 
-_APPS = "SELECT id, name, environment, version, deployed_at FROM apps WHERE version > 0 AND stopped_at = 0 ORDER BY name"
+_APPS = (
+    "SELECT id, name, environment, version, deployed_at FROM apps WHERE version > 0 AND stopped_at = 0 ORDER BY name"
+)
 _CONTAINERS = (
     "SELECT id, app_id, function_id, enqueued_at, started_at, snapshot_behavior FROM tasks WHERE finished_at = 0"
     " ORDER BY enqueued_at"
@@ -134,9 +142,16 @@ def _contents(home: Home, *, alive: bool) -> dict[str, Any]:
     store = Store(home.database)
     try:
         containers = [dict(row) for row in store.rows(_CONTAINERS)] if alive else []
-        return {"apps": [dict(row) for row in store.rows(_APPS)], "containers": containers}
+        apps = [dict(row) for row in store.rows(_APPS)]
+        return {"apps": apps, "containers": containers, "bad_snapshots": _bad_snapshots(home)}
     finally:
         store.close()
+
+
+def _bad_snapshots(home: Home) -> list[dict[str, Any]]:
+    from localmodal.worker.snapshots.library import all_failures  # noqa: PLC0415 (the other verbs answer faster without)
+
+    return [{**asdict(one), "given_up": one.given_up} for one in all_failures(home.disk / "snapshots")]
 
 
 def destroy(home: Home) -> None:
@@ -150,7 +165,7 @@ def destroy(home: Home) -> None:
 
 async def _sweep(home: Home) -> None:
     """Ends and unmounts what a daemon that was killed has left behind."""
-    from localmodal.worker.worker import Worker
+    from localmodal.worker.worker import Worker  # noqa: PLC0415 (the other verbs answer faster without)
 
     worker = await Worker.open(home, 1, _serve_nothing)
     await worker.close()

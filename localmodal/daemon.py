@@ -74,7 +74,8 @@ def listen(settings: Settings, name: str, variable: str) -> socket.socket:
         try:
             return _bind(int(wanted))
         except OSError as error:
-            raise DaemonError(f"{variable}={wanted}: {error.strerror}. Set another port, or unset it for a free one.") from error
+            hint = "Set another port, or unset it for a free one."
+            raise DaemonError(f"{variable}={wanted}: {error.strerror}. {hint}") from error
     try:
         found = _bind(int(settings.get(name, "0")))
     except OSError as error:

@@ -49,26 +49,39 @@ class Deployments:
         if current and _same(current.published, request) and app.state == request.app_state:
             self._reset_scaling(app)
             return None
-        version = self.apps.add_version(app.id, request)
-        if not version.staged:
-            await self._put_in_production(version)
-        return version
+        return await self._add(request)
 
     def _reset_scaling(self, app: App) -> None:
         """A redeployment wipes what `autoscaler.update` asked for, even one that changes nothing else."""
         self.functions.forget_overrides(app.id)
         self.scheduler.settings_changed(app.id)
 
-    async def _put_in_production(self, version: Version, *, restart: bool = False) -> None:
+    async def _add(
+        self, published: api_pb2.AppPublishRequest, *, repeats: int = 0, restart: bool = False
+    ) -> Version:
+        """Adds a version, whole or not at all; unless it is staged, containers follow it."""
+        with self.functions.store.transaction():
+            version = self.apps.add_version(published.app_id, published, repeats)
+            if not version.staged:
+                self.functions.put_in_production(version)
+                self._claim_web_names(version)
+        if not version.staged:
+            await self._follow(version, restart=restart)
+        return version
+
+    def _claim_web_names(self, version: Version) -> None:
+        app = self.apps.get(version.published.app_id)
+        for function_id, definition_id in version.published.definition_ids.items():
+            data = self.functions.definition(definition_id)
+            self.web_names.claim(app, function_id, data.ranked_functions[0].function)
+
+    async def _follow(self, version: Version, *, restart: bool) -> None:
         published = version.published
-        self.functions.put_in_production(version)
-        app = self.apps.get(published.app_id)
-        for function_id in published.function_ids.values():
-            self.web_names.claim(app, function_id, self.functions.get(function_id).definition)
-        for function in self.functions.of_app(app.id):
-            if (function.base_id or function.id) not in published.function_ids.values():
+        for function in self.functions.of_app(published.app_id):
+            gone = (function.base_id or function.id) not in published.function_ids.values()
+            if gone and not function.pinned_version:
                 await self.scheduler.retire(function.id, "The function is not in the app's new version.")
-        self.scheduler.version_changed(app.id, restart=restart)
+        self.scheduler.version_changed(published.app_id, restart=restart)
 
     async def rollback(self, app_id: str, number: int) -> Version:
         """Puts an earlier version in production again; a negative number counts back from the present one."""
@@ -90,19 +103,18 @@ class Deployments:
         self._alive(app_id)
         version = self.apps.version(app_id, number)
         if not version.staged:
-            raise GRPCError(Status.FAILED_PRECONDITION, f"Version {number} is not staged. Use `modal app rollback` for it.")
+            hint = "Use `modal app rollback` for it."
+            raise GRPCError(Status.FAILED_PRECONDITION, f"Version {number} is not staged. {hint}")
         return await self._repeat(version)
 
     async def _repeat(self, old: Version, *, restart: bool = False) -> Version:
         published = api_pb2.AppPublishRequest()
         published.CopyFrom(old.published)
         published.staged = False
-        version = self.apps.add_version(published.app_id, published, rollback_version=old.number)
-        await self._put_in_production(version, restart=restart)
-        return version
+        return await self._add(published, repeats=old.number, restart=restart)
 
     async def stop(self, app_id: str, reason: str) -> None:
-        """Ends an app for good: its containers at once, its calls with the reason. Its name and labels are free again."""
+        """Ends an app for good: its containers at once, its calls with the reason. Its name is free again."""
         self._forget_heartbeat(app_id)
         self.apps.set_state(app_id, api_pb2.APP_STATE_STOPPED)
         self.web_names.labels.release(app_id)

@@ -6,7 +6,6 @@ import fcntl
 import hashlib
 import importlib.metadata
 import json
-import os
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -77,7 +76,7 @@ class Lock:
 
 def is_locked(home: Home) -> bool:
     """Whether a daemon of this home lives."""
-    if not os.path.exists(home.daemon_lock):
+    if not home.daemon_lock.exists():
         return False
     lock = Lock(home.daemon_lock)
     free = lock.take(wait=False)

@@ -11,6 +11,7 @@ import json
 import os
 import pickle
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from google.protobuf.message import Message
@@ -155,7 +156,9 @@ class Functions:
         base_id = row["base_id"] or row["id"]
         if row["pinned_version"]:
             published = self.store.row(
-                "SELECT published FROM app_versions WHERE app_id = ? AND version = ?", row["app_id"], row["pinned_version"]
+                "SELECT published FROM app_versions WHERE app_id = ? AND version = ?",
+                row["app_id"],
+                row["pinned_version"],
             )
             assert published, "a variant is pinned to a version that exists"
             return api_pb2.AppPublishRequest.FromString(published[0]).definition_ids.get(base_id)
@@ -271,12 +274,11 @@ def _apply(options: api_pb2.FunctionOptions, definition: api_pb2.Function) -> No
     """Puts a variant's options into a definition (`with_options`, `with_concurrency`, `with_batching`)."""
     if options.HasField("resources"):
         definition.resources.MergeFrom(options.resources)
-    for name in _SAME_NAME:
-        if options.HasField(name):
-            _set(definition, name, getattr(options, name))
-    for name, setting in _SCALING.items():
-        if options.HasField(name):
-            setattr(definition.autoscaler_settings, setting, getattr(options, name))
+    for name, value in ((descriptor.name, value) for descriptor, value in options.ListFields()):
+        if name in _SAME_NAME:
+            _set(definition, name, value)
+        if name in _SCALING:
+            setattr(definition.autoscaler_settings, _SCALING[name], value)
     if options.replace_secret_ids:
         del definition.secret_ids[:]
     definition.secret_ids.extend(options.secret_ids)
@@ -314,9 +316,9 @@ def refuse_what_is_not_served(definition: api_pb2.Function) -> None:
             f"{name}: {_REFUSED[refused]} is not served by the local control plane. Remove it, or deploy to Modal.",
         )
     gpu = definition.resources.gpu_config
-    if gpu.count and not os.path.exists("/dev/nvidiactl"):
+    if gpu.count and not Path("/dev/nvidiactl").exists():
         raise GRPCError(
             Status.FAILED_PRECONDITION,
-            f"{name}: gpu={gpu.gpu_type!r} was asked for, and this machine has no NVIDIA GPU (/dev/nvidiactl is not there). "
-            "Remove gpu= for the local backend, or deploy to Modal.",
+            f"{name}: gpu={gpu.gpu_type!r} was asked for, and this machine has no NVIDIA GPU "
+            "(/dev/nvidiactl is not there). Remove gpu= for the local backend, or deploy to Modal.",
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import shutil
 from typing import TYPE_CHECKING
@@ -36,12 +35,13 @@ class TaskLauncher:
 
     def __init__(self) -> None:
         self._plane: Plane
-        self._groups: list[Group]
+        self._service: Service
         self._servers: dict[str, TaskServer] = {}
 
     def connect(self, plane: Plane, groups: list[Group]) -> None:
         """Called once, before the first launch: the control plane is whole only after its launcher is there."""
-        self._plane, self._groups = plane, groups
+        self._plane = plane
+        self._service = Service(groups, lambda *_: None)  # who reaches a container's socket is that container
 
     async def launch(self, task: Task) -> RunningTask:
         """Starts a task's container."""
@@ -65,7 +65,7 @@ class TaskLauncher:
     async def _serve(self, task_id: str) -> TaskServer:
         folder = self._folder(task_id)
         folder.mkdir(parents=True)
-        server = self._servers[task_id] = TaskServer(Service(self._groups, lambda *_: None, task_id))
+        server = self._servers[task_id] = TaskServer(self._service.of_task(task_id))
         await server.listen(folder / "api.sock")
         return server
 
@@ -121,7 +121,10 @@ class TaskLauncher:
         """A container that came from a snapshot did not get as far as asking for work: the snapshot is bad."""
         assert task.container
         assert task.container.snapshot
-        text = f"Transient snapshot error: failed to restore container from snapshot: {reason}. Will retry with no snapshots."
+        text = (
+            f"Transient snapshot error: failed to restore container from snapshot: {reason}. "
+            "Will retry with no snapshots."
+        )
         task.log.system(text)
         log.warning("%s (%s): %s", task.function.tag, task.id, text)
         self._plane.worker.mark_bad(task.container.snapshot, reason)

@@ -1,7 +1,7 @@
 """What containers write: one file per container, and everyone who follows it.
 
-A line of a file is one JSON object `[seconds, file descriptor, text, function call id, input id]`: what it takes to answer every
-question that the client asks about logs, with no second index to keep.
+A line of a file is one JSON list `[seconds, file descriptor, text, function call id, input id]`: what it takes to
+answer every question that the client asks about logs, with no second index to keep.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-SYSTEM = api_pb2.FILE_DESCRIPTOR_INFO
+SYSTEM: api_pb2.FileDescriptor.ValueType = api_pb2.FILE_DESCRIPTOR_INFO
 _REMEMBERED = 50
 """Last lines of a container that are kept in memory, for the message when it dies."""
 
@@ -30,7 +30,7 @@ class Entry(NamedTuple):
     """One piece of output."""
 
     at: float
-    fd: int
+    fd: api_pb2.FileDescriptor.ValueType
     text: str
     call_id: str = ""
     input_id: str = ""
@@ -41,9 +41,9 @@ class TaskLog:
     """The output of one container, while it runs."""
 
     path: Path
-    current_input: Callable[[], tuple[str, str]]
-    """The call and the input that the container works on now, as far as there is only one."""
     written: Pulse
+    works_on: Callable[[], tuple[str, str]] = lambda: ("", "")
+    """The call and the input that the container works on now, if that is certain."""
     recent: deque[Entry] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
 
     def __post_init__(self) -> None:
@@ -53,7 +53,8 @@ class TaskLog:
     def output(self, fd: int, data: bytes) -> None:
         """Takes what the container wrote to its stdout (1) or stderr (2)."""
         if text := self._decoders[fd].decode(data):
-            self._add(Entry(time.time(), fd, text, *self.current_input()))
+            source = api_pb2.FILE_DESCRIPTOR_STDOUT if fd == 1 else api_pb2.FILE_DESCRIPTOR_STDERR
+            self._add(Entry(time.time(), source, text, *self.works_on()))
 
     def system(self, text: str) -> None:
         """Adds a line of our own."""
@@ -82,9 +83,9 @@ class Logs:
         """Beats whenever any container writes, or a container or an app ends."""
         folder.mkdir(parents=True, exist_ok=True)
 
-    def open(self, task_id: str, current_input: Callable[[], tuple[str, str]]) -> TaskLog:
+    def open(self, task_id: str) -> TaskLog:
         """The log of a container that starts now."""
-        return TaskLog(self._path(task_id), current_input, self.written)
+        return TaskLog(self._path(task_id), self.written)
 
     def _path(self, task_id: str) -> Path:
         return self._folder / f"{task_id}.jsonl"

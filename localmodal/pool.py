@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Protocol
 from modal_proto import api_pb2
 
 from localmodal.api.group import not_found
+from localmodal.attempts import LINES_SHOWN, Attempts
 from localmodal.pulse import Pulse
-from localmodal.tasks import Phase, Running, Task
+from localmodal.tasks import Phase, Task
 from localmodal.worker.container import ContainerError, Exit
 
 if TYPE_CHECKING:
@@ -28,18 +29,16 @@ log = logging.getLogger(__name__)
 
 Result = api_pb2.GenericResult
 
-MOST_LOSSES = 3
-"""Containers that an input may lose before it is failed."""
 MOST_FAILED_STARTS = 3
 """Starts in a row that may fail before the waiting inputs are failed."""
 _LONG_POLL = 55.0
 """Seconds that a container's question for inputs may wait; it asks again."""
 _DRAIN_GRACE = 30.0
 """Seconds that a container has for its exit hooks once it is told to end."""
+_SIGNALLED = 128
+"""Exit codes above this one are signals, as a shell counts them."""
 _LONGEST_BACKOFF = 60.0
 """Seconds between two starts of a function whose containers keep dying."""
-_LINES_SHOWN = 20
-"""Last lines of a dead container's output that go into the message."""
 
 
 class Launcher(Protocol):
@@ -71,6 +70,7 @@ class Pool:
         self._calls = calls
         self._records = records
         self._launcher = launcher
+        self._attempts = Attempts(calls, lambda one: self.enqueue([one]), self.kill)
         self.queue: deque[Input] = deque()
         self.tasks: dict[str, Task] = {}
         self.waiting_for_server = 0
@@ -101,7 +101,7 @@ class Pool:
         self.changed.beat()
 
     def withdraw(self, inputs: Iterable[Input], *, terminate_containers: bool) -> None:
-        """Drops inputs that are answered already: the waiting ones at once, the running ones by telling their container."""
+        """Drops inputs that are answered already: waiting ones at once, running ones through their container."""
         gone = {one.id for one in inputs}
         self.queue = deque(one for one in self.queue if one.id not in gone)
         for task in list(self.tasks.values()):
@@ -131,14 +131,8 @@ class Pool:
             await self.changed.wait(left)
         taken = [self.queue.popleft() for _ in range(min(batch, len(self.queue)))]
         for one in taken:
-            self._run(task, one)
+            self._attempts.begin(task, one)
         return taken
-
-    def _run(self, task: Task, one: Input) -> None:
-        task.set_timer(None)
-        limit = task.function.definition.timeout_secs
-        timer = asyncio.get_running_loop().call_later(limit, self._timed_out, task, one) if limit else None
-        task.running[one.id] = Running(one, timer)
 
     def concurrency(self, request: api_pb2.FunctionGetDynamicConcurrencyRequest) -> int:
         """Inputs that a container may work on: more than the target only when no further container may be started."""
@@ -147,53 +141,16 @@ class Pool:
 
     def put_output(self, task: Task, item: api_pb2.FunctionPutOutputsItem) -> None:
         """Takes the output of an input that a container worked on."""
-        if (running := self._release(task, item.input_id)) is None:
+        if (one := self._attempts.end(task, item.input_id)) is None:
             return
         output = api_pb2.FunctionGetOutputsItem(
             result=item.result,
             data_format=item.data_format,
-            task_id=task.id,
             input_started_at=item.input_started_at,
             output_created_at=item.output_created_at,
         )
-        self._answer(running.input, output)
+        self._attempts.answer(task, one, output)
         self._rest(task)
-
-    def _release(self, task: Task, input_id: str) -> Running | None:
-        if running := task.running.pop(input_id, None):
-            if running.deadline:
-                running.deadline.cancel()
-        return running
-
-    def _answer(self, one: Input, output: api_pb2.FunctionGetOutputsItem) -> None:
-        final = (Result.GENERIC_STATUS_SUCCESS, Result.GENERIC_STATUS_TERMINATED)
-        policy = self.function.definition.retry_policy
-        if output.result.status in final or one.retry_count >= policy.retries or one.output is not None:
-            self._calls.finish(one, output)
-            return
-        delay = policy.initial_delay_ms * (policy.backoff_coefficient or 1.0) ** one.retry_count
-        delay = min(delay, policy.max_delay_ms or delay) / 1000
-        one.retry_count += 1
-        self._calls.note_attempt(one)
-        asyncio.get_running_loop().call_later(delay, self._retry, one)
-
-    def _retry(self, one: Input) -> None:
-        if one.output is None:
-            self.enqueue([one])
-
-    def _timed_out(self, task: Task, one: Input) -> None:
-        limit = task.function.definition.timeout_secs
-        result = Result(
-            status=Result.GENERIC_STATUS_TIMEOUT, exception=f"Task's current input hit its timeout of {limit}s"
-        )
-        task.log.system(f"Task's current input {one.id} hit its timeout of {limit}s.")
-        if task.function.max_inputs > 1:
-            task.cancel(one.id)
-            self._answer(one, api_pb2.FunctionGetOutputsItem(result=result, task_id=task.id))
-        else:
-            self._release(task, one.id)
-            self._answer(one, api_pb2.FunctionGetOutputsItem(result=result, task_id=task.id))
-            self.kill(task, f"its input hit the timeout of {limit}s")
 
     # -- servers
 
@@ -309,7 +266,7 @@ class Pool:
             self._rest(task)
 
     def version_changed(self, *, restart: bool) -> None:
-        """A version went into production: containers of another definition (`restart`: all) finish their work and end."""
+        """A version went into production: containers of another one (`restart`: all) finish their work and end."""
         for task in self._live():
             if restart or task.function.definition_id != self.function.definition_id:
                 self.drain(task)
@@ -336,7 +293,7 @@ class Pool:
         task.phase = Phase.DRAINING
         task.end_reason = task.end_reason or reason
         task.set_timer(None)
-        self._requeue([one.input for one in self._release_all(task)])
+        self._requeue(self._attempts.end_all(task))
         grace = task.function.definition.http_config.exit_grace_period or _DRAIN_GRACE
         if task.container:
             self.spawn(_stopped(task.container, grace))
@@ -350,28 +307,26 @@ class Pool:
         if task.container:
             self.spawn(task.container.kill())
 
-    def _release_all(self, task: Task) -> list[Running]:
-        return [running for one in list(task.running) if (running := self._release(task, one))]
-
     def _ended(self, task: Task, exit_: Exit, reason: str) -> None:
         failed_start = task.phase is Phase.STARTING
         reason = reason or task.end_reason or _exit_in_words(exit_)
         task.phase = Phase.ENDED
         task.set_timer(None)
-        lost = [running.input for running in self._release_all(task)]
+        lost = self._attempts.end_all(task)
         self.tasks.pop(task.id, None)
         result = task.result or _result(exit_, reason, failed=failed_start or bool(lost))
         if result.status != Result.GENERIC_STATUS_SUCCESS:
             log.info("Container %s of %s has ended: %s", task.id, task.function.tag, reason)
         if failed_start:
             self._start_failed(task, result, reason)
-        self._lost(lost, task, reason)
+        self._attempts.lost(lost, task, reason)
+        self._requeue(lost)
         self._records.finished(task, result)
         self.changed.beat()
         self.scale()
 
     def _start_failed(self, task: Task, result: Result, reason: str) -> None:
-        if task.container and task.container.restored:
+        if task.container and task.container.restored and task.result is None:
             self._launcher.lost_faith(task, reason)
             return
         self._failed_starts += 1
@@ -386,8 +341,8 @@ class Pool:
         if task.result is None:
             result = Result(
                 status=Result.GENERIC_STATUS_INTERNAL_FAILURE,
-                exception=f"{task.function.tag}: {self._failed_starts} containers in a row did not start. The last one, "
-                f"{task.id}: {reason}. Its last lines:\n{task.log.tail(_LINES_SHOWN)}",
+                exception=f"{task.function.tag}: {self._failed_starts} containers in a row did not start. "
+                f"The last one, {task.id}: {reason}. Its last lines:\n{task.log.tail(LINES_SHOWN)}",
             )
         self._given_up = ContainerError(result.exception or reason)
         waiting, self.queue = self.queue, deque()
@@ -403,27 +358,14 @@ class Pool:
             self._backoff.cancel()
         self._backoff = None
 
-    def _lost(self, inputs: Sequence[Input], task: Task, reason: str) -> None:
-        for one in inputs:
-            one.losses += 1
-            self._calls.note_attempt(one)
-            # What a web request has sent is used up by the first container that takes it.
-            if one.losses >= MOST_LOSSES or not one.call.durable:
-                message = (
-                    f"{task.function.tag}: {one.losses} containers died while they worked on this input. The last one, "
-                    f"{task.id}: {reason}. Its last lines:\n{task.log.tail(_LINES_SHOWN)}"
-                )
-                self._calls.fail(one, Result.GENERIC_STATUS_INTERNAL_FAILURE, message)
-        self._requeue(inputs)
-
     # -- the end
 
     async def stop(self, reason: str) -> None:
         """Ends everything: the waiting and running inputs with a reason, the containers at once."""
         self.stopped = True
         self._call_backoff_off()
-        running = [one.input for task in self.tasks.values() for one in self._release_all(task)]
-        for one in [*self.queue, *running]:
+        running = [one for task in self.tasks.values() for one in self._attempts.end_all(task)]
+        for one in [*self.queue, *running, *self._attempts.give_up()]:
             self._calls.fail(one, Result.GENERIC_STATUS_TERMINATED, reason)
         self.queue.clear()
         self.changed.beat()
@@ -437,8 +379,9 @@ class Pool:
         self.stopped = True
         self._call_backoff_off()
         self.queue.clear()
+        self._attempts.give_up()
         for task in list(self.tasks.values()):
-            self._release_all(task)
+            self._attempts.end_all(task)
             task.phase = Phase.DRAINING
             self.kill(task, "the local control plane stops")
         await self._all_gone()
@@ -455,8 +398,8 @@ async def _stopped(container: RunningTask, grace: float) -> None:
 def _exit_in_words(exit_: Exit) -> str:
     if exit_.out_of_memory:
         return "it ran out of memory (raise memory= of the function)"
-    if exit_.code > 128:
-        return f"it was killed by signal {exit_.code - 128}"
+    if exit_.code > _SIGNALLED:
+        return f"it was killed by signal {exit_.code - _SIGNALLED}"
     return f"it exited with code {exit_.code}"
 
 

@@ -43,7 +43,8 @@ class Store:
 
     def row(self, sql: str, *values: Any) -> sqlite3.Row | None:
         """The first row of the answer, or none."""
-        return self._db.execute(sql, values).fetchone()
+        row: sqlite3.Row | None = self._db.execute(sql, values).fetchone()
+        return row
 
     def rows(self, sql: str, *values: Any) -> list[sqlite3.Row]:
         """Every row of the answer."""

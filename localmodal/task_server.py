@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from grpclib.protocol import H2Protocol
 from grpclib.server import Server
 
 from localmodal.pulse import Pulse
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from grpclib.protocol import H2Protocol
 
     from localmodal.api.server import Service
 
@@ -45,7 +46,7 @@ class TaskServer(Server):
             lost(error)
 
         protocol.connection_made = connection_made  # type: ignore[method-assign,assignment]
-        protocol.connection_lost = connection_lost  # type: ignore[method-assign]
+        protocol.connection_lost = connection_lost  # type: ignore[method-assign,assignment]
         return protocol
 
     async def closed_by_peer(self) -> None:

@@ -58,7 +58,7 @@ class Task:
     phase: Phase = Phase.STARTING
     container: RunningTask | None = None
     launched: asyncio.Event = field(default_factory=asyncio.Event)
-    """Its record says from what it was started, or it never will: a restored container may work before we know it is."""
+    """Its record says what it was started from, or it never will: a restored one may work before we know it is."""
     running: dict[str, Running] = field(default_factory=dict)
     leases: int = 0
     """Requests of its server that are open."""
@@ -72,6 +72,9 @@ class Task:
     """Why it ended, if it said so itself."""
     end_reason: str = ""
     """Why we ended it, if we did."""
+
+    def __post_init__(self) -> None:
+        self.log.works_on = self.works_on
 
     @property
     def idle(self) -> bool:
@@ -144,9 +147,7 @@ class TaskRecords:
             "INSERT INTO tasks (id, app_id, function_id, enqueued_at) VALUES (?, ?, ?, ?)",
             *(task_id, function.app_id, function.id, now),
         )
-        log = self._logs.open(task_id, lambda: task.works_on())
-        task = Task(task_id, function, log, now)
-        return task
+        return Task(task_id, function, self._logs.open(task_id), now)
 
     def started(self, task: Task) -> None:
         """Notes that the container runs, and from what."""

@@ -28,21 +28,23 @@ class Token:
     def load(cls, path: Path) -> Token:
         """Reads the token; makes it if there is none."""
         if not path.exists():
-            cls(f"ak-{secrets.token_hex(11)}", f"as-{secrets.token_hex(32)}")._write(path)
+            _write(path, cls(f"ak-{secrets.token_hex(11)}", f"as-{secrets.token_hex(32)}"))
         return cls(**json.loads(path.read_text(encoding="ascii")))
-
-    def _write(self, path: Path) -> None:
-        unfinished = path.with_suffix(".new")
-        unfinished.unlink(missing_ok=True)
-        with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            json.dump(asdict(self), file)
-        unfinished.rename(path)
 
     def authorize(self, caller: Caller, call: str) -> None:
         """UNAUTHENTICATED unless the caller shows this token."""
         shown = caller.metadata.get("x-modal-token-id", ""), caller.metadata.get("x-modal-token-secret", "")
-        if not all(hmac.compare_digest(a.encode(), b.encode()) for a, b in zip(shown, (self.id, self.secret), strict=True)):
+        if not hmac.compare_digest(":".join(shown).encode(), f"{self.id}:{self.secret}".encode()):
             raise GRPCError(
                 Status.UNAUTHENTICATED,
-                f"{call}: the token is not this control plane's. `coldsnap local env` prints the environment that has it.",
+                f"{call}: the token is not this control plane's. `coldsnap local env` prints the environment that has "
+                "the right one.",
             )
+
+
+def _write(path: Path, token: Token) -> None:
+    unfinished = path.with_suffix(".new")
+    unfinished.unlink(missing_ok=True)
+    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        json.dump(asdict(token), file)
+    unfinished.rename(path)

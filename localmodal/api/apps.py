@@ -125,7 +125,7 @@ class AppCalls(Group):
     async def AppPublish(self, request: api_pb2.AppPublishRequest) -> api_pb2.AppPublishResponse:
         """Puts what was created in production, or stages it."""
         _require_name(request)
-        request.client_version = request.client_version or current_caller.get().metadata.get("x-modal-client-version", "")
+        request.client_version = current_caller.get().metadata.get("x-modal-client-version", "")
         version = await self.plane.deployments.publish(request)
         return api_pb2.AppPublishResponse(
             url=self._url(request.app_id), deployed_at=version.deployed_at if version else 0.0

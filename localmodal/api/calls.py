@@ -65,7 +65,7 @@ class CallCalls(Group):
     async def FunctionGetOutputs(
         self, request: api_pb2.FunctionGetOutputsRequest
     ) -> api_pb2.FunctionGetOutputsResponse:
-        """Waits for outputs. A call that is not known any more has none, and none will come: the client says "expired"."""
+        """Waits for outputs. Of a call that is not known any more none will come: the client says "expired"."""
         if (call := self.plane.calls.find(request.function_call_id)) is None:
             return api_pb2.FunctionGetOutputsResponse(last_entry_id=request.last_entry_id)
         after = int(request.last_entry_id.partition("-")[0] or 0)
@@ -144,7 +144,7 @@ class CallCalls(Group):
 
 
 async def stream(channel: Channel, after: int) -> AsyncIterator[api_pb2.DataChunk]:
-    """A channel's chunks; open behind the last one until the client hangs up, which would ask again at once otherwise."""
+    """A channel's chunks; open behind the last one until the client hangs up: it would ask again at once."""
     async for chunk in channel.read(after):
         yield chunk
     await asyncio.get_running_loop().create_future()
@@ -160,9 +160,13 @@ _CATEGORIES = {
 
 def _info(call: Call) -> api_pb2.FunctionCallInfo:
     info = api_pb2.FunctionCallInfo(
-        function_call_id=call.id, created_at=call.created_at, scheduled_at=call.created_at, total_inputs=len(call.inputs)
+        function_call_id=call.id,
+        created_at=call.created_at,
+        scheduled_at=call.created_at,
+        total_inputs=len(call.inputs),
     )
-    statuses = Counter(one.output.result.status if one.output else 0 for one in call.inputs.values())
+    waiting = _Result.GENERIC_STATUS_UNSPECIFIED
+    statuses = Counter(one.output.result.status if one.output else waiting for one in call.inputs.values())
     for status, count in statuses.items():
         getattr(info, _CATEGORIES.get(status, "failed_inputs")).total += count
     return info

@@ -33,7 +33,10 @@ class ContainerCalls(Group):
         self.plane.scheduler.running(self.task_id)
         return Empty()
 
-    async def ContainerHeartbeat(self, _: api_pb2.ContainerHeartbeatRequest) -> api_pb2.ContainerHeartbeatResponse:
+    async def ContainerHeartbeat(
+        self,
+        request: api_pb2.ContainerHeartbeatRequest,  # noqa: ARG002 (its flags are the same in every client served)
+    ) -> api_pb2.ContainerHeartbeatResponse:
         """Held until there is an input to cancel, or the next heartbeat is due."""
         _, task = self._own
         if not task.cancelled:

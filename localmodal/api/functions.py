@@ -16,13 +16,9 @@ if TYPE_CHECKING:
     from localmodal.apps import App, Version
     from localmodal.functions import Function
 
-_SHARED = (
-    "module_name", "function_name", "function_type", "warm_pool_size", "concurrency_limit", "task_idle_timeout_secs",
-    "_experimental_buffer_containers", "timeout_secs", "web_url", "web_url_info", "webhook_config", "method_definitions",
-    "method_definitions_set", "is_class", "class_parameter_info", "is_method", "autoscaler_settings", "function_schema",
-    "experimental_options", "startup_timeout_secs", "supported_input_formats", "supported_output_formats", "http_config",
-    "implementation_name", "is_server", "routing_region", "untrusted",
-)  # fmt: skip
+_SHARED = {one.name for one in api_pb2.Function.DESCRIPTOR.fields} & {
+    one.name for one in api_pb2.FunctionData.DESCRIPTOR.fields
+}
 """Fields of a `Function` that are repeated in the `FunctionData` around it."""
 
 
@@ -158,9 +154,7 @@ class FunctionCalls(Group):
             )
         )
 
-    async def FunctionGetCurrentStats(
-        self, request: api_pb2.FunctionGetCurrentStatsRequest
-    ) -> api_pb2.FunctionStats:
+    async def FunctionGetCurrentStats(self, request: api_pb2.FunctionGetCurrentStatsRequest) -> api_pb2.FunctionStats:
         """What waits, what runs, and in how many containers."""
         pool = self.plane.scheduler.pool(request.function_id)
         running = sum(len(task.running) for task in pool.tasks.values())
@@ -184,15 +178,14 @@ def _data(request: api_pb2.FunctionCreateRequest) -> api_pb2.FunctionData:
 
 
 def _with_shared_fields(data: api_pb2.FunctionData, function: api_pb2.Function) -> api_pb2.FunctionData:
-    shared = api_pb2.FunctionData.FromString(b"")
-    shared.CopyFrom(data)
+    """The definition with what the client reads of it outside its functions, web addresses among it."""
+    shared = api_pb2.FunctionData()
     for descriptor, value in function.ListFields():
-        if descriptor.name not in _SHARED:
-            continue
-        shared.ClearField(descriptor.name)
-        field = getattr(shared, descriptor.name)
-        if hasattr(field, "MergeFrom"):
-            field.MergeFrom(value)
-        else:
-            setattr(shared, descriptor.name, value)
+        if descriptor.name in _SHARED:
+            field = getattr(shared, descriptor.name)
+            if hasattr(field, "MergeFrom"):
+                field.MergeFrom(value)
+            else:
+                setattr(shared, descriptor.name, value)
+    shared.ranked_functions.extend(data.ranked_functions)
     return shared

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING, Any, Self
 
 from grpclib import GRPCError, Status
 from grpclib.const import Cardinality, Handler
@@ -21,10 +23,12 @@ Authorize = Callable[[Caller, str], None]
 """Raises GRPCError UNAUTHENTICATED when the caller may not make the call of that name."""
 
 
+@cache
 def calls_of_the_client() -> dict[str, Handler]:
     """Every call that the installed `modal` client knows, by its bare name."""
     ModalClientBase.__abstractmethods__ = frozenset()  # only the table of names and types is wanted
-    return {path.rsplit("/", 1)[1]: handler for path, handler in ModalClientBase().__mapping__().items()}
+    base = ModalClientBase()  # type: ignore[abstract]
+    return {path.rsplit("/", 1)[1]: handler for path, handler in base.__mapping__().items()}
 
 
 def served_calls(groups: list[Group]) -> dict[str, Callable[..., Any]]:
@@ -40,10 +44,16 @@ def served_calls(groups: list[Group]) -> dict[str, Callable[..., Any]]:
 class Service:
     """What `grpclib.server.Server` takes: the whole client API for one kind of caller."""
 
-    def __init__(self, groups: list[Group], authorize: Authorize, task_id: str | None = None) -> None:
+    def __init__(self, groups: list[Group], authorize: Authorize) -> None:
         self._served = served_calls(groups)
         self._authorize = authorize
-        self._task_id = task_id
+        self._task_id: str | None = None
+
+    def of_task(self, task_id: str) -> Self:
+        """The same for one container: cheap, since every start of a container needs one."""
+        service = copy.copy(self)
+        service._task_id = task_id  # noqa: SLF001 (its own)
+        return service
 
     def __mapping__(self) -> dict[str, Handler]:
         prefix = "/modal.client.ModalClient/"
@@ -57,7 +67,7 @@ class Service:
         streams = known.cardinality is Cardinality.UNARY_STREAM
 
         async def handle(stream: Stream[Any, Any]) -> None:
-            caller = Caller(self._task_id, dict(stream.metadata or {}))
+            caller = Caller(self._task_id, {name: str(value) for name, value in (stream.metadata or {}).items()})
             current_caller.set(caller)
             self._authorize(caller, name)
             request = await stream.recv_message()

@@ -210,7 +210,7 @@ def test_each_input_of_a_map_is_retried(app, deploy, client):
 
         @app.function(serialized=True, retries=modal.Retries(max_retries=1, initial_delay=0.0))
         def second_time(number: int) -> int:
-            if attempts.put(number, True, skip_if_exists=True):
+            if attempts.put(number, value=True, skip_if_exists=True):
                 raise RuntimeError(number)
             return number
 

@@ -2,10 +2,10 @@
 
 import contextlib
 import json
-import os
 import socket
 import stat
 import threading
+from pathlib import Path
 
 import modal
 import psutil
@@ -58,7 +58,7 @@ def test_the_environment_is_not_given_out_while_nothing_runs(empty_home):
 
 
 def test_only_its_owner_can_read_the_token(daemon):
-    assert stat.S_IMODE(os.stat(daemon.paths.token).st_mode) == 0o600
+    assert stat.S_IMODE(daemon.paths.token.stat().st_mode) == 0o600
     assert daemon.env["MODAL_TOKEN_SECRET"] not in daemon.log
 
 
@@ -153,7 +153,7 @@ def test_nothing_is_left_after_destroy_even_of_a_daemon_that_was_killed(empty_ho
     destroyed = empty_home.verb("destroy")
     assert destroyed.returncode == 0, destroyed.stderr
     assert not empty_home.paths.root.exists()
-    assert str(empty_home.home) not in open("/proc/self/mountinfo").read()
+    assert str(empty_home.home) not in Path("/proc/self/mountinfo").read_text()
 
 
 def test_an_idle_daemon_is_small_and_does_nothing(empty_home):

@@ -144,7 +144,7 @@ async def test_a_container_that_dies_at_load_fails_its_inputs_with_its_own_excep
             """Never reached."""
 
     deploy(app)
-    with pytest.raises(FileNotFoundError, match="model.gguf is not there"):
+    with pytest.raises(FileNotFoundError, match=r"model\.gguf is not there"):
         await Broken().ask.remote.aio()
 
 

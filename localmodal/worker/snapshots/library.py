@@ -11,6 +11,7 @@ import hashlib
 import json
 import logging
 import platform
+import secrets
 import shutil
 from collections import defaultdict
 from dataclasses import dataclass
@@ -53,6 +54,7 @@ class SnapshotLibrary:
         self._folder = folder
         self._snapshotter = snapshotter
         self._verifier = Verifier()
+        self._discarding: set[asyncio.Task[None]] = set()
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._depends_on = (platform.release(), _processor(), snapshotter.version)
 
@@ -99,38 +101,34 @@ class SnapshotLibrary:
         """Removes a snapshot, and remembers that it failed. Running copies keep what they have mapped."""
         failures = Failures(name, self.failures(name).count + 1, reason)
         self._write_failures(failures)
-        self._remove(self._folder / name)
+        self._take_out(name)
         what_next = "it is not taken again" if failures.given_up else "the next cold start takes it once more"
         log.warning("snapshot %s is bad: %s. Starts are cold; %s.", name, reason, what_next)
 
     def failures(self, name: str) -> Failures:
         """What is known against a name; a count of 0 if nothing is."""
-        try:
-            return Failures(name, **json.loads(self._failures_file(name).read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
-            return Failures(name, 0, "")
-
-    def all_failures(self) -> list[Failures]:
-        """For `coldsnap local status`."""
-        return [self.failures(file.stem) for file in sorted(self._folder.glob("*.failures"))]
+        return _read_failures(self._failures_file(name))
 
     def sweep(self) -> None:
-        """Removes what was half written or half removed, and what this kernel, processor or CRIU cannot restore."""
+        """Removes what was half written or half removed, and what this kernel, processor or CRIU cannot restore.
+
+        At the daemon's start, before anything is restored.
+        """
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for folder in [path for path in self._folder.iterdir() if path.is_dir()]:
-            if folder.suffix in {_COMING, _GOING}:
+            if folder.suffix in {_COMING, _GOING} or depends_on(folder) != self._depends_on:
                 shutil.rmtree(folder)
-            elif depends_on(folder) != self._depends_on:
-                self._remove(folder)
 
-    def _remove(self, folder: Path) -> None:
-        """Out of sight in one step, whatever happens while the files go."""
-        gone = folder.with_suffix(_GOING)
+    def _take_out(self, name: str) -> None:
+        """Out of sight in one step; the files go when nothing uses them any more."""
+        folder = self._folder / name
         self._verifier.forget(folder)
         if folder.is_dir():
-            shutil.rmtree(gone, ignore_errors=True)
+            gone = folder.with_suffix(f".{secrets.token_hex(4)}{_GOING}")
             folder.rename(gone)
-            shutil.rmtree(gone)
+            discarding = asyncio.create_task(self._snapshotter.discard(Snapshot(name, gone)))
+            self._discarding.add(discarding)
+            discarding.add_done_callback(self._discarding.discard)
 
     def _failures_file(self, name: str) -> Path:
         return self._folder / f"{name}.failures"
@@ -139,6 +137,18 @@ class SnapshotLibrary:
         part = self._failures_file(failures.name).with_suffix(".failures-part")
         part.write_text(json.dumps({"count": failures.count, "reason": failures.reason}), encoding="utf-8")
         part.rename(self._failures_file(failures.name))
+
+
+def all_failures(folder: Path) -> list[Failures]:
+    """What is known against every name, for whoever asks from another process."""
+    return [_read_failures(file) for file in sorted(folder.glob("*.failures"))]
+
+
+def _read_failures(file: Path) -> Failures:
+    try:
+        return Failures(file.stem, **json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return Failures(file.stem, 0, "")
 
 
 def _processor() -> str:
