@@ -127,7 +127,7 @@ class ProcessDraft:
 
     @property
     def _python(self) -> dict[str, str]:
-        """Uv passes by virtual environments when it looks for a Python to make one of, and takes the machine's instead."""
+        """Uv passes by virtual environments when it looks for a Python, and would take one of the machine."""
         python = self._layer / "usr/local/bin/python3"
         return {"UV_PYTHON": str(python)} if python.exists() else {}
 
