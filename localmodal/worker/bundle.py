@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from localmodal.worker.container import Bind
 from localmodal.worker.seccomp import seccomp_profile
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from localmodal.worker.container import Bind, Launch
+    from localmodal.worker.container import Launch
 
 MEMORY = "/.memory"
 """Where a restored container finds its snapshot's memory file. An empty folder until then: CRIU wants the mount."""
@@ -22,12 +22,17 @@ _BUILD_CAPABILITIES = (
 """What package managers need: Docker's set without raw sockets. A function's container has none at all."""
 _PROCESSES = 16384
 _CPU_PERIOD_US = 100_000
+# A restore starts tar and gzip for every tmpfs, 5 ms each, and runc masks a folder by a tmpfs. So it masks files alone:
+# folders are covered with an empty one (those of /sys; runc allows that in no other place) or cannot be written to.
 _MASKED = (
-    "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
-    "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/devices/virtual/powercap",
-    "/sys/firmware",
+    "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/sched_debug", "/proc/timer_list",
+    "/proc/timer_stats",
 )  # fmt: skip
-_READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+_COVERED = ("/sys/devices/virtual/powercap", "/sys/firmware")
+_READ_ONLY = (
+    "/proc/acpi", "/proc/asound", "/proc/bus", "/proc/fs", "/proc/irq", "/proc/scsi", "/proc/sys",
+    "/proc/sysrq-trigger",
+)  # fmt: skip
 
 
 def write_bundle(
@@ -39,7 +44,7 @@ def write_bundle(
         "process": _process(launch),
         "root": {"path": str(root), "readonly": False},
         "hostname": "localhost",  # a name that resolves without an entry of its own in /etc/hosts
-        "mounts": [*_system_mounts(), *map(_bind, launch.binds), _memory(memory)],
+        "mounts": [*_system_mounts(launch), *map(_bind, [*_covers(folder), *launch.binds, _memory(memory)])],
         "annotations": {"org.criu.config": str(criu_options)},
         "linux": {
             "cgroupsPath": cgroup,
@@ -88,11 +93,13 @@ def _resources(launch: Launch) -> dict[str, Any]:
     return resources | ({"cpu": cpu} if cpu else {}) | ({"memory": memory} if memory else {})
 
 
-def _system_mounts() -> list[dict[str, Any]]:
+def _system_mounts(launch: Launch) -> list[dict[str, Any]]:
     safe = ["nosuid", "noexec", "nodev"]
+    # A build's layer is to be without device files; a function's own writes may hold them.
+    dev = _mount("/dev", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"])
     return [
         _mount("/proc", "proc", safe),
-        _mount("/dev", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
+        *([dev] if launch.purpose == "build" else []),
         _mount("/dev/pts", "devpts", ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]),
         _mount("/dev/shm", "tmpfs", ["nosuid", "nodev", "mode=1777"]),  # noqa: S108  # the container's, not ours
         _mount("/dev/mqueue", "mqueue", safe),
@@ -110,5 +117,11 @@ def _bind(bind: Bind) -> dict[str, Any]:
     return {"destination": bind.destination, "type": "bind", "source": str(bind.source), "options": options}
 
 
-def _memory(folder: Path) -> dict[str, Any]:
-    return {"destination": MEMORY, "type": "bind", "source": str(folder), "options": ["rbind", "ro", "nosuid", "nodev"]}
+def _covers(folder: Path) -> list[Bind]:
+    empty = folder / "empty"
+    empty.mkdir()
+    return [Bind(empty, covered, read_only=True) for covered in _COVERED if Path(covered).is_dir()]
+
+
+def _memory(folder: Path) -> Bind:
+    return Bind(folder, MEMORY, read_only=True)

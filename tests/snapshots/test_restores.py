@@ -67,7 +67,9 @@ async def test_eight_copies_at_once(bench):
 
 async def test_a_copy_can_be_snapshotted_again_even_after_the_first_snapshot_is_gone(bench):
     first = await bench.snapshot(await bench.feature("writes_in_place"))
-    second = await bench.snapshot(await bench.restore(first))
+    copy = await bench.restore(first)
+    second = await bench.snapshot(copy)
+    await copy.container.kill()
     await bench.snapshotter.discard(first)
     third = await bench.snapshot(await bench.restore(second))
     assert (third.folder / "image/pages-1.img").stat().st_blocks * 512 < 16 << 20, "mapped memory is not dumped again"
@@ -75,12 +77,21 @@ async def test_a_copy_can_be_snapshotted_again_even_after_the_first_snapshot_is_
     assert [await copy.goes_on() for copy in copies] == [AS_IT_WAS] * 2
 
 
-async def test_a_discarded_snapshot_leaves_its_copies_alone(bench):
-    snapshot = await bench.snapshot(await bench.feature("writes_in_place"))
+async def test_a_discarded_snapshot_stays_until_its_last_copy_has_ended(bench):
+    snapshot = await bench.snapshot(await bench.feature("what_was_written_changed_and_removed"))
     copy = await bench.restore(snapshot)
-    await bench.snapshotter.discard(snapshot)
-    assert not snapshot.folder.exists()
+    discarding = asyncio.create_task(bench.snapshotter.discard(snapshot))
+    await asyncio.sleep(0.2)
     assert await copy.goes_on() == AS_IT_WAS
+    await discarding
+    assert not snapshot.folder.exists()
+
+
+async def test_what_two_generations_wrote_is_in_the_third(bench):
+    first = await bench.snapshot(await bench.feature("what_was_written_changed_and_removed"))
+    second = await bench.snapshot(await bench.restore(first))
+    assert [path.name for path in sorted((second.folder / "upper").iterdir())] == ["000", "001"]
+    assert await (await bench.restore(second)).goes_on() == AS_IT_WAS
 
 
 async def test_a_switch_goes_back_to_the_image_as_criu_wrote_it(bench, monkeypatch, needs_snapshots):

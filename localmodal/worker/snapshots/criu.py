@@ -4,7 +4,8 @@ A snapshot's folder:
     image/   as CRIU wrote it
     mapped/  the same image with large memory mapped instead of read (see `mapped.py`)
     memory/  the memory files that `mapped/` names, which the container sees at /.memory
-    upper/   what the container had written: the top layer of every copy
+    upper/   what the container had written: the top layers of every copy, the lowest first. One of an original,
+             one more of a copy that was snapshotted again
 The memory files are those of `image/` under a second name: a snapshot takes its memory's size once.
 """
 
@@ -18,7 +19,7 @@ import re
 import shutil
 import tempfile
 from asyncio.subprocess import DEVNULL, PIPE
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,12 +40,20 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_FORMAT = 1
+_FORMAT = 2
 """Of a snapshot's folder. A change makes every older snapshot another one, which nobody asks for."""
 _IMAGE, _MAPPED, _MEMORY, _UPPER = "image", "mapped", "memory", "upper"
 _OWN_MEMORY = re.compile(r"^(?:RssAnon|RssShmem|VmSwap):\s+(\d+) kB", re.MULTILINE)
 _SPARE = 64 << 20
 """Bytes that stay free beside a snapshot: CRIU's small files, and what the container writes meanwhile."""
+
+
+@dataclass(frozen=True)
+class _Copy:
+    """A container that is being restored, or was and runs."""
+
+    of: Snapshot
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class CriuSnapshotter:
@@ -58,7 +67,7 @@ class CriuSnapshotter:
         self._runtime = runtime
         self._kernel_data = kernel_data
         self._use_mapped = mapped
-        self._restored_from: dict[str, Path] = {}
+        self._copies: dict[str, _Copy] = {}
 
     @classmethod
     async def open(cls, home: Home, runtime: RuncRuntime, criu: Path) -> CriuSnapshotter:
@@ -81,13 +90,29 @@ class CriuSnapshotter:
             )
         async with self._paused(container):
             await self._dump(container, into / _IMAGE)
-            await _copy_tree(container.bundle.rootfs.upper, into / _UPPER)
-        self._link_memory(container, into / _MEMORY)
+            await self._keep_files(container, into)
         if self._use_mapped:
             await asyncio.to_thread(self._map, into)
 
     async def restore(self, launch: Launch, snapshot: Snapshot) -> RuncContainer:
         """Starts a copy. If the mapped image cannot be restored, the one that CRIU wrote is tried before giving up."""
+        self._copies[launch.id] = _Copy(snapshot)
+        try:
+            container = await self._restore_either(launch, snapshot)
+        except BaseException:
+            self._ended(launch.id)
+            raise
+        end = asyncio.create_task(container.wait())
+        end.add_done_callback(lambda _: self._ended(launch.id))
+        return container
+
+    async def discard(self, snapshot: Snapshot) -> None:
+        """Removes the files once the last copy has ended: a copy goes on reading what the original had written."""
+        copies = [copy for copy in self._copies.values() if copy.of.name == snapshot.name]
+        await asyncio.gather(*(copy.ended.wait() for copy in copies))
+        await asyncio.to_thread(shutil.rmtree, snapshot.folder, ignore_errors=True)
+
+    async def _restore_either(self, launch: Launch, snapshot: Snapshot) -> RuncContainer:
         if self._use_mapped and (snapshot.folder / _MAPPED).is_dir():
             try:
                 return await self._restore(launch, snapshot, _MAPPED)
@@ -95,33 +120,28 @@ class CriuSnapshotter:
                 log.warning("%s: %s. Trying the image as CRIU wrote it.", launch.id, error)
         return await self._restore(launch, snapshot, _IMAGE)
 
-    async def discard(self, snapshot: Snapshot) -> None:
-        """Removes the files' names; the kernel keeps what running copies have mapped until they end."""
-        await asyncio.to_thread(shutil.rmtree, snapshot.folder, ignore_errors=True)
-
     async def _restore(self, launch: Launch, snapshot: Snapshot, image: str) -> RuncContainer:
-        memory = snapshot.folder / _MEMORY
-        layered = replace(launch, layers=(*launch.layers, snapshot.folder / _UPPER))
-        bundle = await self._runtime.prepare(layered, memory)
+        layers = (*launch.layers, *sorted((snapshot.folder / _UPPER).iterdir()))
+        bundle = await self._runtime.prepare(replace(launch, layers=layers), snapshot.folder / _MEMORY)
         with self._work_folder() as work:
             options = ("--image-path", str(snapshot.folder / image), "--work-path", work)
             try:
-                container = await self._runtime.start(bundle, "restore", *options, enter=self._kernel_data.enter)
+                return await self._runtime.start(bundle, "restore", *options, enter=self._kernel_data.enter)
             except ContainerError as error:
                 raise SnapshotError(f"restore failed: {_reason(Path(work, 'restore.log'), error)}") from error
-        self._remember(container, memory)
-        return container
 
-    def _link_memory(self, container: RuncContainer, memory: Path) -> None:
-        """A restored container still maps the memory files that it came from: its own snapshot needs them too."""
-        memory.mkdir()
-        for file in self._restored_from[container.id].iterdir() if container.id in self._restored_from else ():
-            (memory / file.name).hardlink_to(file)
+    def _ended(self, container_id: str) -> None:
+        self._copies.pop(container_id).ended.set()
 
-    def _remember(self, container: RuncContainer, memory: Path) -> None:
-        self._restored_from[container.id] = memory
-        end = asyncio.create_task(container.wait())
-        end.add_done_callback(lambda _: self._restored_from.pop(container.id, None))
+    async def _keep_files(self, container: RuncContainer, into: Path) -> None:
+        """A copy still uses its snapshot's memory files and layers: a snapshot of it needs them, and then its own."""
+        names = (_MEMORY, _UPPER)
+        if copy := self._copies.get(container.id):
+            await asyncio.gather(*(_copy_tree(copy.of.folder / name, into / name, "--link") for name in names))
+        for name in names:
+            (into / name).mkdir(exist_ok=True)
+        count = len(list((into / _UPPER).iterdir()))
+        await _copy_tree(container.bundle.rootfs.upper, into / _UPPER / f"{count:03}")
 
     async def _dump(self, container: RuncContainer, image: Path) -> None:
         with self._work_folder() as work:
@@ -174,10 +194,10 @@ def _tree_size(folder: Path) -> int:
     return sum(Path(where, name).lstat().st_blocks * 512 for where, _, names in os.walk(folder) for name in names)
 
 
-async def _copy_tree(source: Path, target: Path) -> None:
+async def _copy_tree(source: Path, target: Path, *options: str) -> None:
     """With everything that overlayfs keeps in extended attributes and device files."""
     process = await asyncio.create_subprocess_exec(
-        "cp", "--archive", str(source), str(target), stdin=DEVNULL, stderr=PIPE
+        "cp", "--archive", *options, str(source), str(target), stdin=DEVNULL, stderr=PIPE
     )
     _, complaint = await process.communicate()
     if process.returncode:
