@@ -6,6 +6,7 @@ gave this process as its first argument.
 
 from __future__ import annotations
 
+import os
 import sys
 from functools import cache
 from typing import Any
@@ -31,9 +32,23 @@ class StatusColumn(Progress):
         self._log(engine_pb2.WARNING, text, ephemeral=False)
 
     def _log(self, severity: Any, text: str, *, ephemeral: bool) -> None:
-        _engine().Log(engine_pb2.LogRequest(severity=severity, message=text, urn=self._urn, ephemeral=ephemeral))
+        line = engine_pb2.LogRequest(severity=severity, message=text, urn=self._urn, ephemeral=ephemeral)
+        engine_pb2_grpc.EngineStub(_channel()).Log(line)
+
+
+def end_with_the_engine() -> None:
+    """Ends this process once the engine is gone: Pulumi leaves the providers of a killed engine running.
+
+    The operation under way ends with it, and the next update goes on from what there is.
+    """
+    _channel().subscribe(_end_if_it_is_gone, try_to_connect=True)
+
+
+def _end_if_it_is_gone(state: grpc.ChannelConnectivity) -> None:
+    if state in (grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SHUTDOWN):
+        os._exit(1)
 
 
 @cache
-def _engine() -> engine_pb2_grpc.EngineStub:
-    return engine_pb2_grpc.EngineStub(grpc.insecure_channel(sys.argv[1]))
+def _channel() -> grpc.Channel:
+    return grpc.insecure_channel(sys.argv[1])

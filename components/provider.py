@@ -22,7 +22,7 @@ from pulumi.dynamic import (
     UpdateResult,
 )
 
-from components.progress import StatusColumn
+from components.progress import StatusColumn, end_with_the_engine
 from service import operations
 from service.changes import Change, Effect, Table, change
 from service.failure import Failure
@@ -54,9 +54,10 @@ class ServiceProvider(ResourceProvider):
         """Removes what the resource stands for."""
 
     def configure(self, req: ConfigureRequest) -> None:
-        """Pulumi shows a provider's exception with its traceback, of which only the message is for users."""
+        """Once a process. Pulumi shows an exception with its traceback, of which only the message is for users."""
         del req
         sys.tracebacklimit = 0
+        end_with_the_engine()
 
     def check(self, _olds: Values, news: Values) -> CheckResult:
         """Takes the inputs as they are: the program has validated them all, and knows the path of each."""

@@ -50,21 +50,27 @@ def engine() -> Iterator[tuple[Engine, str]]:
     engine_pb2_grpc.add_EngineServicer_to_server(servicer, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
+    servicer.stop = server.stop
     yield servicer, f"127.0.0.1:{port}"
     server.stop(None)
 
 
 @pytest.fixture
-def provider(engine: tuple[Engine, str]) -> Iterator[provider_pb2_grpc.ResourceProviderStub]:
+def process(engine: tuple[Engine, str]) -> Iterator[subprocess.Popen[bytes]]:
     command = [sys.executable, "-u", "-m", "pulumi.dynamic", engine[1]]
     stranger = {name: value for name, value in os.environ.items() if not name.startswith("MODAL_TOKEN")}
     stranger["MODAL_CONFIG_PATH"] = os.devnull
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=stranger) as process:
-        assert process.stdout is not None
-        port = process.stdout.readline().decode().strip()
-        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-            yield provider_pb2_grpc.ResourceProviderStub(channel)
+        yield process
         process.kill()
+
+
+@pytest.fixture
+def provider(process: subprocess.Popen[bytes]) -> Iterator[provider_pb2_grpc.ResourceProviderStub]:
+    assert process.stdout is not None
+    port = process.stdout.readline().decode().strip()
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        yield provider_pb2_grpc.ResourceProviderStub(channel)
 
 
 def bag(kind: type[ServiceProvider], values: dict[str, Any]) -> struct_pb2.Struct:
@@ -124,6 +130,14 @@ def test_a_failure_reaches_the_user_without_a_traceback(provider: Any) -> None:
         provider.Delete(provider_pb2.DeleteRequest(id="chat", urn=URN, properties=bag(GpuDeploymentProvider, inputs)))
     assert caught.value.details().startswith("Failure: Token missing.")
     assert "Traceback" not in caught.value.details()
+
+
+def test_a_provider_ends_with_its_engine(provider: Any, engine: tuple[Engine, str], process: Any) -> None:
+    """Pulumi itself leaves the provider of a killed engine running for ever."""
+    diff(provider, INPUTS, INPUTS)
+    assert process.poll() is None
+    engine[0].stop(None)
+    assert process.wait(timeout=30) == 1
 
 
 def test_values_are_as_they_were_declared() -> None:

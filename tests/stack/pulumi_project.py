@@ -34,9 +34,10 @@ class Project:
         (self.folder / name).unlink(missing_ok=True)
         (self.folder / name).write_text(text.replace(old, new))
 
-    def declare(self, *services: dict[str, Any]) -> None:
+    def declare(self, *services: dict[str, Any], **stack: str) -> None:
         """Writes the stack file."""
-        config = {"coldsnap:backend": "local", "coldsnap:services": list(services)}
+        rest = {f"coldsnap:{name}": value for name, value in stack.items()}
+        config = {"coldsnap:backend": "local", "coldsnap:services": list(services), **rest}
         (self.folder / f"stacks/Pulumi.{self.stack}.yaml").write_text(json.dumps({"config": config}))
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
@@ -61,9 +62,10 @@ class Project:
         return dict(json.loads(self.pulumi("stack", "output", service, "--json")))
 
     def steps(self) -> dict[str, str]:
-        """What a preview would do to each resource, by its type."""
+        """What a preview would do, by the type of each resource that does not stay the same."""
         found = json.loads(self.pulumi("preview", "--json"))["steps"]
-        return {step["urn"].split("::")[2].rpartition(":")[2]: step["op"] for step in found}
+        changed = [step for step in found if step["op"] != "same"]
+        return {step["urn"].split("::")[2].rpartition(":")[2]: step["op"] for step in changed}
 
     def client(self, *arguments: str) -> str:
         """The `modal` command line's answer."""

@@ -1,0 +1,60 @@
+"""What cannot work ends with one clear message, and the next update goes on from there."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from pulumi_project import CHAT, Project
+
+
+def test_a_failing_image_command_is_told_with_its_last_lines(project: Project) -> None:
+    project.declare(CHAT | {"image": {"run": ["echo the disk of this build is on fire && exit 3"]}})
+    said = project.up(fails=True)
+    assert "The image could not be built." in said
+    assert "echo the disk of this build is on fire && exit 3" in said
+    assert "Traceback" not in said
+
+
+@pytest.fixture
+def broken(project: Project, tmp_path: Path) -> Project:
+    """A service whose weights end after their first bytes."""
+    (tmp_path / "broken.gguf").write_bytes(b"GGUF and no more")
+    project.declare(CHAT | {"weights": {"path": str(tmp_path / "broken.gguf")}})
+    return project
+
+
+def test_a_container_that_dies_at_load_fails_the_warm_up_alone(broken: Project) -> None:
+    said = broken.up(fails=True)
+    assert "chat: the snapshot is not proved: a container failed" in said
+    assert "`pulumi up` tries the warm-up again, and nothing else." in said
+    assert broken.steps() == {"SnapshotWarmup": "create"}
+
+
+@pytest.mark.parametrize(
+    ("number", "step"),
+    [
+        (signal.SIGINT, "start 1 of at most 10"),
+        (signal.SIGKILL, "building the image"),
+        (signal.SIGKILL, "deploying"),
+        (signal.SIGKILL, "start 1 of at most 10"),
+        (signal.SIGKILL, "start 2 of at most 10"),
+    ],
+)
+def test_an_update_killed_at_any_step_converges_with_the_next(project: Project, number: int, step: str) -> None:
+    with project.start("up", "--yes", "--skip-preview") as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if step in line:
+                break
+        os.kill(process.pid, number)
+        time.sleep(1)
+        process.kill()
+    project.pulumi("cancel", "--yes")
+    project.up()
+    assert httpx.get(f"{project.output()['url']}/health", timeout=60).status_code == 200
+    project.pulumi("up", "--yes", "--skip-preview", "--refresh", "--expect-no-changes")
+    apps = [line for line in project.client("app", "list", "--json").splitlines() if '"deployed"' in line]
+    assert len(apps) == 1
