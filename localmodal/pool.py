@@ -370,8 +370,7 @@ class Pool:
         self.queue.clear()
         self.changed.beat()
         for task in list(self.tasks.values()):
-            task.phase = Phase.DRAINING
-            self.kill(task, reason)
+            self._kill_for_good(task, reason)
         await self._all_gone()
 
     async def close(self) -> None:
@@ -382,9 +381,13 @@ class Pool:
         self._attempts.give_up()
         for task in list(self.tasks.values()):
             self._attempts.end_all(task)
-            task.phase = Phase.DRAINING
-            self.kill(task, "the local control plane stops")
+            self._kill_for_good(task, "the local control plane stops")
         await self._all_gone()
+
+    def _kill_for_good(self, task: Task, reason: str) -> None:
+        task.phase, task.end_reason = Phase.DRAINING, task.end_reason or reason
+        if task.container:
+            self.spawn(task.container.kill())
 
     async def _all_gone(self) -> None:
         while self._background:

@@ -10,6 +10,7 @@ from modal_proto import api_pb2
 from localmodal.api.group import Group, not_found
 from localmodal.functions import DEFAULT_MAX_CONTAINERS, default_settings, refuse_what_is_not_served
 from localmodal.ids import new_id
+from localmodal.images.config import ImageError
 from localmodal.layout import class_handle, function_handle, handle_of
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class FunctionCalls(Group):
         app, data = self._app(request.app_id), _data(request)
         for ranked in data.ranked_functions:
             refuse_what_is_not_served(ranked.function)
+            await self._make_client_layer(ranked.function.image_id)
         function_id = self.plane.functions.new_id(app.id, request.existing_function_id)
         definition_id = self.plane.functions.define(app.id, data)
         function = api_pb2.Function()
@@ -61,6 +63,13 @@ class FunctionCalls(Group):
             handle_metadata=function_handle(function, app.id, definition_id),
             function_data=_with_shared_fields(data, function),
         )
+
+    async def _make_client_layer(self, image_id: str) -> None:
+        """Now, while somebody watches a deployment, and not at the first call; it is made once for every Python."""
+        try:
+            await self.plane.images.client_layer(self.plane.images.config(image_id).python_series)
+        except ImageError as error:
+            raise GRPCError(Status.FAILED_PRECONDITION, str(error)) from error
 
     def _app(self, app_id: str) -> App:
         app = self.plane.apps.get(app_id)

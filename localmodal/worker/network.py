@@ -139,6 +139,7 @@ def _make_namespace(http_port: int, uplink: Uplink | None) -> tuple[int, socket.
     # Instead of a capability: whoever has this network may listen on every port of it.
     Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").write_text("0", encoding="ascii")
     listener = socket.create_server(("127.0.0.1", http_port))
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # what it accepts inherits this
     return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC), listener
 
 

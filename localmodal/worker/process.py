@@ -70,6 +70,7 @@ class ProcessContainer:
         """A connection to 127.0.0.1:port of the machine, since the container has no network of its own."""
         connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         connection.settimeout(0)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", port))
         except BaseException:
