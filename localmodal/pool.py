@@ -14,7 +14,7 @@ from modal_proto import api_pb2
 from localmodal.api.group import not_found
 from localmodal.attempts import LINES_SHOWN, Attempts
 from localmodal.pulse import Pulse
-from localmodal.tasks import Phase, Task
+from localmodal.tasks import Phase, Task, in_words, result_of
 from localmodal.worker.container import ContainerError, Exit
 
 if TYPE_CHECKING:
@@ -35,8 +35,6 @@ _LONG_POLL = 55.0
 """Seconds that a container's question for inputs may wait; it asks again."""
 _DRAIN_GRACE = 30.0
 """Seconds that a container has for its exit hooks once it is told to end."""
-_SIGNALLED = 128
-"""Exit codes above this one are signals, as a shell counts them."""
 _LONGEST_BACKOFF = 60.0
 """Seconds between two starts of a function whose containers keep dying."""
 
@@ -309,12 +307,12 @@ class Pool:
 
     def _ended(self, task: Task, exit_: Exit, reason: str) -> None:
         failed_start = task.phase is Phase.STARTING
-        reason = reason or task.end_reason or _exit_in_words(exit_)
+        reason = reason or task.end_reason or in_words(exit_)
         task.phase = Phase.ENDED
         task.set_timer(None)
         lost = self._attempts.end_all(task)
         self.tasks.pop(task.id, None)
-        result = task.result or _result(exit_, reason, failed=failed_start or bool(lost))
+        result = task.result or result_of(exit_, reason, failed=failed_start or bool(lost))
         if result.status != Result.GENERIC_STATUS_SUCCESS:
             log.info("Container %s of %s has ended: %s", task.id, task.function.tag, reason)
         if failed_start:
@@ -396,17 +394,3 @@ class Pool:
 
 async def _stopped(container: RunningTask, grace: float) -> None:
     await container.stop(grace)
-
-
-def _exit_in_words(exit_: Exit) -> str:
-    if exit_.out_of_memory:
-        return "it ran out of memory (raise memory= of the function)"
-    if exit_.code > _SIGNALLED:
-        return f"it was killed by signal {exit_.code - _SIGNALLED}"
-    return f"it exited with code {exit_.code}"
-
-
-def _result(exit_: Exit, reason: str, *, failed: bool) -> Result:
-    if exit_.code == 0 and not failed:
-        return Result(status=Result.GENERIC_STATUS_SUCCESS)
-    return Result(status=Result.GENERIC_STATUS_FAILURE, exitcode=exit_.code, exception=reason)

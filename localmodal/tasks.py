@@ -21,10 +21,13 @@ if TYPE_CHECKING:
     from localmodal.functions import Function
     from localmodal.logs import Logs, TaskLog
     from localmodal.store import Store
+    from localmodal.worker.container import Exit
     from localmodal.worker.worker import RunningTask
 
 RECORDS_KEPT_FOR = 7 * 24 * 3600.0
 """Seconds for which an ended container's record and output are kept."""
+_SIGNALLED = 128
+"""Exit codes above this one are signals, as a shell counts them."""
 
 
 class Phase(Enum):
@@ -189,3 +192,21 @@ class TaskRecords:
         for row in self._store.rows("SELECT id FROM tasks WHERE finished_at < ?", time.time() - RECORDS_KEPT_FOR):
             self._logs.remove(row["id"])
             self._store.write("DELETE FROM tasks WHERE id = ?", row["id"])
+
+
+def in_words(exit_: Exit) -> str:
+    """How a container ended, for a person."""
+    if exit_.out_of_memory:
+        return "it ran out of memory (raise memory= of the function)"
+    if exit_.code > _SIGNALLED:
+        return f"it was killed by signal {exit_.code - _SIGNALLED}"
+    return f"it exited with code {exit_.code}"
+
+
+def result_of(exit_: Exit, reason: str, *, failed: bool) -> api_pb2.GenericResult:
+    """The same for the client. `failed`: it did not do what it was started for, whatever its exit code says."""
+    if exit_.code == 0 and not failed:
+        return api_pb2.GenericResult(status=api_pb2.GenericResult.GENERIC_STATUS_SUCCESS)
+    return api_pb2.GenericResult(
+        status=api_pb2.GenericResult.GENERIC_STATUS_FAILURE, exitcode=exit_.code, exception=reason
+    )
