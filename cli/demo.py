@@ -14,7 +14,7 @@ from service.failure import Failure
 from service.status import ServiceStatus, services
 
 STACK = "local"
-QUESTION = "Name three things that are worth waiting for. Answer in one sentence."
+QUESTION = "What is water made of?"
 _ANSWER_WITHIN_S = 120
 
 console = Console()

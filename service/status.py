@@ -7,8 +7,9 @@ import shutil
 from subprocess import run
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from pydantic import BaseModel
+from pydantic import BaseModel, field_validator
 
+from engines.clock import PHASES
 from service.failure import Failure
 
 if TYPE_CHECKING:
@@ -24,6 +25,12 @@ class Figures(BaseModel):
     first_answer_s: float
     phases: dict[str, float]
     runs: int
+
+    @field_validator("phases")
+    @classmethod
+    def _as_they_pass(cls, phases: dict[str, float]) -> dict[str, float]:
+        """Pulumi's state keeps keys in the order of the alphabet."""
+        return {name: phases[name] for name in sorted(phases, key=PHASES.index)}
 
 
 class ServiceStatus(BaseModel):
