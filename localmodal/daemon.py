@@ -86,7 +86,8 @@ def listen(settings: Settings, name: str, variable: str) -> socket.socket:
 
 
 def _bind(port: int) -> socket.socket:
-    listening = socket.socket()
+    # Named, TCP makes asyncio send small messages at once instead of waiting for an acknowledgement.
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     # What it accepts inherits this. Asyncio sets it only for sockets that name their protocol, as few do, and without
     # it small answers wait for the other side's delayed acknowledgement: 40 ms each.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from localmodal.web.asgi import header
+from localmodal.web.upstream import send_at_once
 
 if TYPE_CHECKING:
+    import asyncio
+
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
     from localmodal.web.asgi import App, Headers, Message, Receive, Scope, Send
@@ -16,6 +19,11 @@ if TYPE_CHECKING:
 
 class FrontProtocol(HttpToolsProtocol):
     """uvicorn's HTTP/1.1 connection, with trailers."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Of asyncio: a client has come."""
+        send_at_once(transport)
+        super().connection_made(transport)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         scope: Any = cycle.scope

@@ -7,6 +7,7 @@ server costs more than the millisecond that the front may add to a request, so t
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections import deque
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -15,7 +16,6 @@ from typing import TYPE_CHECKING
 import httptools
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from localmodal.web.asgi import Headers
@@ -25,6 +25,14 @@ IDLE_LIMIT = 2.0
 that meets the closing is lost."""
 _HIGH_WATER = 256 * 1024
 """Bytes of a response that may wait for a slow client before the server is no longer read."""
+
+
+def send_at_once(transport: asyncio.BaseTransport) -> None:
+    """Keeps the kernel from holding a response's body back for 40 ms, until its head is acknowledged (Nagle).
+
+    asyncio does so only for sockets that were made with IPPROTO_TCP, which those made from a listening one need not be.
+    """
+    transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 class UpstreamLostError(ConnectionError):
@@ -64,6 +72,7 @@ class Upstream(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Of asyncio: the connection stands."""
         assert isinstance(transport, asyncio.Transport)
+        send_at_once(transport)
         self.transport = transport
 
     def data_received(self, data: bytes) -> None:
