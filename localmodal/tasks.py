@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from dataclasses import dataclass, field
 from enum import Enum
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 RECORDS_KEPT_FOR = 7 * 24 * 3600.0
 """Seconds for which an ended container's record and output are kept."""
 _SIGNALLED = 128
-"""Exit codes above this one are signals, as a shell counts them."""
+"""Exit codes above this one are signals, as a shell counts them; above those they are the program's own again."""
 
 
 class Phase(Enum):
@@ -198,7 +199,7 @@ def in_words(exit_: Exit) -> str:
     """How a container ended, for a person."""
     if exit_.out_of_memory:
         return "it ran out of memory (raise memory= of the function)"
-    if exit_.code > _SIGNALLED:
+    if _SIGNALLED < exit_.code < _SIGNALLED + signal.NSIG:
         return f"it was killed by signal {exit_.code - _SIGNALLED}"
     return f"it exited with code {exit_.code}"
 

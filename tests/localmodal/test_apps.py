@@ -262,6 +262,40 @@ async def test_a_redeployment_of_the_same_code_keeps_the_snapshot_and_new_code_d
     assert await behavior_of(*one, "d") == Restored
 
 
+async def test_a_restore_that_fails_is_followed_by_a_cold_start_and_one_new_snapshot(app, deploy, call, client, daemon):
+    if not daemon.capabilities["snapshots"]:
+        pytest.skip("this machine takes no snapshots")
+    async with modal.Dict.ephemeral(client=client) as order:
+
+        @app.cls(serialized=True, enable_memory_snapshot=True)
+        class Service:
+            @modal.enter(snap=False)
+            def resume(self) -> None:
+                import os
+
+                if order.pop("break", None):
+                    os._exit(222)  # what the client does when it cannot restore the GPU's memory
+
+            @modal.method()
+            def ask(self) -> str:
+                import os
+
+                import modal.experimental
+
+                modal.experimental.stop_fetching_inputs()
+                return os.environ["MODAL_TASK_ID"]
+
+        deploy(app)
+        await Service().ask.remote.aio()
+        await order.put.aio("break", value=True)
+        tasks = [await Service().ask.remote.aio() for _ in range(2)]
+        behaviors = [(await call("TaskGetInfo", task_id=task)).info.snapshot_behavior for task in tasks]
+        assert behaviors == [api_pb2.TASK_SNAPSHOT_BEHAVIOR_SNAPSHOT, Restored]
+        (bad,) = daemon.status["bad_snapshots"]
+        assert "exited with code 222" in bad["reason"]
+        assert not bad["given_up"]
+
+
 def test_output_is_shown_by_app_and_by_container(app, deploy, cli, client):
     @app.function(serialized=True)
     def speak() -> str:
