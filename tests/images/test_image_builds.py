@@ -5,9 +5,8 @@ import hashlib
 import json
 import sys
 
-import pytest
-from conftest import PLAIN, SERIES
 from modal_proto import api_pb2
+from workshop import PLAIN, SERIES
 
 
 async def test_the_images_python_is_of_the_asked_series_and_has_nothing_of_this_machines_packages(workshop):
@@ -30,16 +29,6 @@ async def test_python_and_pip_by_name_are_the_images_own(workshop):
     prefix = await workshop.python(image, "import sys; print(sys.prefix)")
     found = await workshop.python(image, "import sys; print(open(sys.prefix + '/found').read())")
     assert found.split() == [f"{prefix}/bin/{name}" for name in ("python", "python3", "pip")]
-
-
-async def test_a_pip_layer_is_importable_and_its_scripts_run(workshop):
-    base = await workshop.build(*PLAIN)
-    image = await workshop.build("FROM base", "RUN python -m pip install numpy", base=base.id)
-    assert await workshop.python(image, "import numpy; print(numpy.arange(4).sum())") == "6"
-    assert (await workshop.shell(image, "f2py -v")).startswith("2.")
-    assert image.built.size_bytes > 10_000_000
-    with pytest.raises(AssertionError, match="No module named 'numpy'"):
-        await workshop.python(base, "import numpy")
 
 
 async def test_a_layer_on_top_of_a_pip_layer_sees_and_may_replace_what_is_below(workshop):
@@ -210,15 +199,3 @@ async def test_a_follower_that_goes_away_hurts_no_build(workshop):
 async def test_a_gpu_and_a_build_function_are_refused_by_name(workshop):
     assert "asks for a L40S" in await workshop.failure(*PLAIN, gpu_config=api_pb2.GPUConfig(gpu_type="L40S"))
     assert "run_function" in await workshop.failure(build_function=api_pb2.BuildFunction(definition="x"))
-
-
-async def test_the_clients_layer_brings_the_client_and_lets_the_images_own_packages_come_first(workshop):
-    image = await workshop.build(*PLAIN, "RUN python -m pip install typing_extensions==4.12.2")
-    client = await workshop.images.client_layer(SERIES)
-    assert client == await workshop.images.client_layer(SERIES)
-    assert (client / "pkg/modal/__init__.py").exists()
-    assert list((client / "__modal/deps").glob("grpclib-*"))
-    assert list((client / "pkg/modal/__pycache__").glob(f"*.cpython-{SERIES.replace('.', '')}.pyc")), (
-        "compiled once, here"
-    )
-    assert image.built

@@ -5,8 +5,8 @@ import json
 import sys
 
 import pytest
-from conftest import PLAIN
 from modal_proto import api_pb2
+from workshop import PLAIN, SERIES
 
 from localmodal.images.pythons import python_of_series, pythons
 from localmodal.objects import Kind, Wish
@@ -149,3 +149,25 @@ async def test_a_volume_is_there_while_the_image_is_built(containers):
     mounts = [api_pb2.VolumeMount(volume_id=volume.id, mount_path="/v")]
     await containers.build(*PLAIN, "RUN echo kept > /v/file", volume_mounts=mounts)
     assert (volumes.path(volume.id) / "file").read_text() == "kept\n"
+
+
+async def test_a_pip_layer_is_importable_and_its_scripts_run(containers):
+    base = await containers.build(*PLAIN)
+    image = await containers.build("FROM base", "RUN python -m pip install numpy", base=base.id)
+    assert await containers.python(image, "import numpy; print(numpy.arange(4).sum())") == "6"
+    assert (await containers.shell(image, "f2py -v")).startswith("2.")
+    assert image.built.size_bytes > 10_000_000
+    with pytest.raises(AssertionError, match="No module named 'numpy'"):
+        await containers.python(base, "import numpy")
+
+
+async def test_the_clients_layer_brings_the_client_and_lets_the_images_own_packages_come_first(containers):
+    image = await containers.build(*PLAIN, "RUN python -m pip install typing_extensions==4.12.2")
+    client = await containers.images.client_layer(SERIES)
+    assert client == await containers.images.client_layer(SERIES)
+    assert (client / "pkg/modal/__init__.py").exists()
+    assert list((client / "__modal/deps").glob("grpclib-*"))
+    assert list((client / "pkg/modal/__pycache__").glob(f"*.cpython-{SERIES.replace('.', '')}.pyc")), (
+        "compiled once, here"
+    )
+    assert image.built

@@ -1,7 +1,7 @@
 """Images without containers: environments of plain processes."""
 
 import pytest
-from conftest import PLAIN
+from workshop import PLAIN
 
 from localmodal.images.config import ImageConfig
 from localmodal.images.layers import Command, CommandError

@@ -4,8 +4,8 @@ import asyncio
 import shutil
 
 import pytest
-from conftest import PLAIN, open_workshop
 from grpclib import GRPCError
+from workshop import PLAIN, open_workshop
 
 from localmodal.home import Home
 from localmodal.images.config import ImageError
