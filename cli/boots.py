@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from cli.phases import Phased, draw
 from cli.quiet import Quiet
+from cli.screen import console, seconds
 from cli.status import JsonOption, StackOption
-from cli.words import seconds
 from engines.boots import BootRecord
 from service import operations
 from service.failure import Failure
@@ -35,7 +34,7 @@ def boots(
     if as_json:
         typer.echo(json.dumps([record.model_dump() for record in records], indent=2))
     else:
-        Console().print(_table(records))
+        console.print(_table(records))
     if chart:
         draw([start for entry in chosen for start in before_and_after(entry)], "Cold and restored start", chart)
 

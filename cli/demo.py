@@ -6,18 +6,16 @@ from collections.abc import Iterator
 
 import httpx
 import typer
-from rich.console import Console
 
 from cli.boots import before_and_after
 from cli.phases import show
+from cli.screen import console
 from service.failure import Failure
 from service.status import ServiceStatus, services
 
 STACK = "local"
 QUESTION = "What is water made of?"
 _ANSWER_WITHIN_S = 120
-
-console = Console()
 
 
 def demo() -> None:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from cli.screen import console
 from service.backend import local_control_plane
 
 
@@ -32,7 +32,7 @@ def doctor() -> None:
     table.add_column("detail", overflow="fold")
     for finding in findings:
         table.add_row("[green]ok[/green]" if finding.found else "[red]--[/red]", finding.what, finding.detail)
-    Console().print(table)
+    console.print(table)
     if not _pulumi().found:
         raise typer.Exit(1)
 

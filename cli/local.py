@@ -7,12 +7,11 @@ import sys
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from cli.screen import console
 from service.backend import local_control_plane
 
 app = typer.Typer(no_args_is_help=True, help="The Modal-compatible control plane on this machine.")
-console = Console()
 
 
 @app.command()

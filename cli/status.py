@@ -5,10 +5,9 @@ from collections.abc import Iterable
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from cli.words import seconds
+from cli.screen import console, seconds
 from service.status import Figures, ServiceStatus, services
 
 StackOption = Annotated[str | None, typer.Option("--stack", "-s", help="The stack; none: the selected one.")]
@@ -23,7 +22,7 @@ def status(*, stack: StackOption = None, as_json: JsonOption = False) -> None:
     if as_json:
         typer.echo(json.dumps([entry.model_dump() for entry in found], indent=2))
     else:
-        Console().print(_table(found))
+        console.print(_table(found))
 
 
 def _table(entries: Iterable[ServiceStatus]) -> Table:
