@@ -1,6 +1,6 @@
 """`pulumi preview` of the local stack against the same of an empty Python program, in turn.
 
-    . setup/activate && python benchmarks/preview.py --runs 10
+. setup/activate && python benchmarks/preview.py --runs 10
 """
 
 import json

@@ -15,40 +15,40 @@ from grpclib.server import Server
 
 from localmodal.api.groups import make_groups
 from localmodal.api.server import Service
-from localmodal.apps import Apps
-from localmodal.blobs import Blobs
-from localmodal.calls import Calls
-from localmodal.contents import Contents
-from localmodal.deployments import Deployments
-from localmodal.dicts import Dicts
+from localmodal.apps.apps import Apps
+from localmodal.apps.deployments import Deployments
+from localmodal.apps.functions import Functions
+from localmodal.apps.web_names import WebNames
 from localmodal.endpoint import Endpoint, Lock, own_version
-from localmodal.environments import Environments
-from localmodal.functions import Functions
-from localmodal.housekeeping import keep_house
 from localmodal.images.container_layers import ContainerLayers
 from localmodal.images.library import Images
 from localmodal.images.process_layers import ProcessLayers
-from localmodal.launcher import TaskLauncher
-from localmodal.links import Links
-from localmodal.logs import Logs
-from localmodal.mounts import Mounts
-from localmodal.objects import Objects
+from localmodal.objects.blobs import Blobs
+from localmodal.objects.contents import Contents
+from localmodal.objects.dicts import Dicts
+from localmodal.objects.environments import Environments
+from localmodal.objects.housekeeping import keep_house
+from localmodal.objects.links import Links
+from localmodal.objects.mounts import Mounts
+from localmodal.objects.named import Objects
+from localmodal.objects.proxy_tokens import ProxyTokens
+from localmodal.objects.queues import Queues
+from localmodal.objects.secrets import Secrets
+from localmodal.objects.transfers import Transfers
+from localmodal.objects.volumes import Volumes
 from localmodal.plane import Plane
-from localmodal.proxy_tokens import ProxyTokens
-from localmodal.queues import Queues
-from localmodal.scheduler import Scheduler
-from localmodal.secrets import Secrets
 from localmodal.settings import Settings, Signer
 from localmodal.store import Store
-from localmodal.tasks import TaskRecords
+from localmodal.tasks.calls import Calls
+from localmodal.tasks.launcher import TaskLauncher
+from localmodal.tasks.logs import Logs
+from localmodal.tasks.scheduler import Scheduler
+from localmodal.tasks.tasks import TaskRecords
 from localmodal.token import Token
-from localmodal.transfers import Transfers
-from localmodal.volumes import Volumes
 from localmodal.web.access import Doorkeeper, ServerTokens
 from localmodal.web.front import Behind, Front
 from localmodal.web.labels import Labels
 from localmodal.web.urls import Urls
-from localmodal.web_names import WebNames
 from localmodal.worker.worker import Worker
 
 if TYPE_CHECKING:

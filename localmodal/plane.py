@@ -6,30 +6,30 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from localmodal.apps import Apps
-    from localmodal.blobs import Blobs
-    from localmodal.calls import Calls
-    from localmodal.contents import Contents
-    from localmodal.deployments import Deployments
-    from localmodal.dicts import Dicts
-    from localmodal.environments import Environments
-    from localmodal.functions import Functions
+    from localmodal.apps.apps import Apps
+    from localmodal.apps.deployments import Deployments
+    from localmodal.apps.functions import Functions
+    from localmodal.apps.web_names import WebNames
     from localmodal.home import Home
     from localmodal.images.library import Images
-    from localmodal.links import Links
-    from localmodal.logs import Logs
-    from localmodal.mounts import Mounts
-    from localmodal.objects import Objects
-    from localmodal.proxy_tokens import ProxyTokens
-    from localmodal.queues import Queues
-    from localmodal.scheduler import Scheduler
-    from localmodal.secrets import Secrets
+    from localmodal.objects.blobs import Blobs
+    from localmodal.objects.contents import Contents
+    from localmodal.objects.dicts import Dicts
+    from localmodal.objects.environments import Environments
+    from localmodal.objects.links import Links
+    from localmodal.objects.mounts import Mounts
+    from localmodal.objects.named import Objects
+    from localmodal.objects.proxy_tokens import ProxyTokens
+    from localmodal.objects.queues import Queues
+    from localmodal.objects.secrets import Secrets
+    from localmodal.objects.volumes import Volumes
     from localmodal.settings import Settings, Signer
     from localmodal.store import Store
-    from localmodal.tasks import TaskRecords
-    from localmodal.volumes import Volumes
+    from localmodal.tasks.calls import Calls
+    from localmodal.tasks.logs import Logs
+    from localmodal.tasks.scheduler import Scheduler
+    from localmodal.tasks.tasks import TaskRecords
     from localmodal.web.access import ServerTokens
-    from localmodal.web_names import WebNames
     from localmodal.worker.worker import Worker
 
 

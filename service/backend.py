@@ -47,6 +47,16 @@ def missing_for_snapshots(backend: str) -> list[str]:
     return [f"{lack['what']} ({lack['needed_for']}): {lack['remedy']}" for lack in capabilities["missing"]]
 
 
+def ended_meanwhile(backend: str) -> str:
+    """What to know of an operation that failed because the backend is gone; empty if it is there."""
+    if backend == "modal" or local_control_plane("status")["running"]:
+        return ""
+    return (
+        "The local control plane has ended while this step was at work: was it stopped, or killed? "
+        "`coldsnap local logs` shows its last words. `pulumi up` starts it again and goes on from here."
+    )
+
+
 def local_control_plane(verb: str) -> dict[str, Any]:
     """What the local control plane's own command answers to a verb; Failure with its words if it does not."""
     done = run([sys.executable, "-m", "localmodal", verb], capture_output=True, text=True, check=False)

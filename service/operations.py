@@ -12,7 +12,7 @@ from tempfile import TemporaryFile
 from types import MappingProxyType
 from typing import IO, TYPE_CHECKING, Any, Literal
 
-from service.backend import environment_of
+from service.backend import ended_meanwhile, environment_of
 from service.failure import Failure
 
 if TYPE_CHECKING:
@@ -40,17 +40,23 @@ def run(
     told = {**os.environ, **reach, **variables, "PYTHONPATH": _python_path()}
     command = [sys.executable, "-m", f"service.{operation}"]
     with TemporaryFile() as noise, Popen(command, stdin=PIPE, stdout=PIPE, stderr=noise, env=told) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
         try:
-            with suppress(BrokenPipeError):  # it died at its start, of which its last words tell more
-                process.stdin.write(json.dumps(request).encode() + b"\n")
-                process.stdin.flush()  # and stays open: its end tells the operation that nobody waits any more
+            _ask(process, request)
+            assert process.stdout is not None
             if (result := _result(process.stdout, progress)) is not None:
                 return result
             raise _died(operation, process.wait(), noise)
+        except Failure as error:
+            raise Failure("\n".join(filter(None, (ended_meanwhile(backend), str(error))))) from None
         finally:
             process.kill()
+
+
+def _ask(process: Popen[bytes], request: Mapping[str, Any]) -> None:
+    assert process.stdin is not None
+    with suppress(BrokenPipeError):  # it died at its start, of which its last words tell more
+        process.stdin.write(json.dumps(request).encode() + b"\n")
+        process.stdin.flush()  # and stays open: its end tells the operation that nobody waits any more
 
 
 def _result(lines: IO[bytes], progress: Progress) -> dict[str, Any] | None:

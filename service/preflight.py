@@ -36,9 +36,7 @@ Rule = Callable[[ServiceSpec, Machine], Iterator[str]]
 
 def problems(service: ServiceSpec, machine: Machine, path: str) -> list[str]:
     """Every rule that the service breaks, with its number and the property's path."""
-    return [
-        f"{path}.{problem} [{number}]" for number, rule in RULES.items() for problem in rule(service, machine)
-    ]
+    return [f"{path}.{problem} [{number}]" for number, rule in RULES.items() for problem in rule(service, machine)]
 
 
 def _gpu_is_there(service: ServiceSpec, machine: Machine) -> Iterator[str]:

@@ -6,7 +6,8 @@ from urllib.parse import urlsplit
 
 from modal_proto import api_pb2
 
-from localmodal.api.group import Group, not_found
+from localmodal.api.group import Group
+from localmodal.errors import not_found
 from localmodal.web.urls import label_of_host, split_path
 
 

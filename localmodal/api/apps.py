@@ -9,11 +9,11 @@ from grpclib import GRPCError, Status
 from modal_proto import api_pb2
 
 from localmodal.api.group import Group, current_caller
-from localmodal.apps import ALIVE, OWNER
-from localmodal.layout import app_layout
+from localmodal.apps.apps import ALIVE, OWNER
+from localmodal.apps.layout import app_layout
 
 if TYPE_CHECKING:
-    from localmodal.apps import App, Version
+    from localmodal.apps.apps import App, Version
 
 _SHOWN_FOR = 3600.0
 """Seconds for which a stopped app is still listed, as on the service."""

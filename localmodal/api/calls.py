@@ -14,7 +14,7 @@ from localmodal.api.group import Group
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
-    from localmodal.calls import Call, Channel
+    from localmodal.tasks.calls import Call, Channel
 
 _MOST_OUTSTANDING = 1000
 """Inputs of one `map` that may wait or run at once; the client holds the others back."""

@@ -13,9 +13,9 @@ from localmodal.api.group import Group
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from localmodal.calls import Input
-    from localmodal.pool import Pool
-    from localmodal.tasks import Task
+    from localmodal.tasks.calls import Input
+    from localmodal.tasks.pool import Pool
+    from localmodal.tasks.tasks import Task
 
 _HEARTBEAT_HELD = 14.0
 """Seconds that a heartbeat waits for something to tell; the client sends one every 15 and gives up after 15.1."""

@@ -8,12 +8,12 @@ from google.protobuf.empty_pb2 import Empty
 from modal_proto import api_pb2
 
 from localmodal.api.group import Group
-from localmodal.objects import Kind, Wish
+from localmodal.objects.named import Kind, Wish
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from localmodal.objects import Object
+    from localmodal.objects.named import Object
 
 
 class Dicts(Group):

@@ -11,7 +11,7 @@ from modal_proto import api_pb2
 from localmodal.api.group import Group
 
 if TYPE_CHECKING:
-    from localmodal.environments import Environment
+    from localmodal.objects.environments import Environment
 
 
 class Environments(Group):

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING
 from grpclib import GRPCError, Status
 from modal_proto import api_pb2
 
-from localmodal.api.group import Group, not_found
-from localmodal.functions import DEFAULT_MAX_CONTAINERS, default_settings, refuse_what_is_not_served
+from localmodal.api.group import Group
+from localmodal.apps.functions import DEFAULT_MAX_CONTAINERS, default_settings, refuse_what_is_not_served
+from localmodal.apps.layout import class_handle, function_handle, handle_of
+from localmodal.errors import not_found
 from localmodal.ids import new_id
 from localmodal.images.config import ImageError
-from localmodal.layout import class_handle, function_handle, handle_of
 
 if TYPE_CHECKING:
-    from localmodal.apps import App, Version
-    from localmodal.functions import Function
+    from localmodal.apps.apps import App, Version
+    from localmodal.apps.functions import Function
 
 _SHARED = {one.name for one in api_pb2.Function.DESCRIPTOR.fields} & {
     one.name for one in api_pb2.FunctionData.DESCRIPTOR.fields

@@ -40,8 +40,3 @@ class Group:
         if (task_id := current_caller.get().task_id) is None:
             raise GRPCError(Status.PERMISSION_DENIED, "only a container may make this call")
         return task_id
-
-
-def not_found(what: str, name: str, hint: str = "") -> GRPCError:
-    """NOT_FOUND in the client's own words: it shows the message to the user as it is."""
-    return GRPCError(Status.NOT_FOUND, f"{what} '{name}' not found.{' ' + hint if hint else ''}")

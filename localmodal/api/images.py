@@ -10,13 +10,13 @@ from google.protobuf.empty_pb2 import Empty
 from modal_proto import api_pb2
 
 from localmodal.api.group import Group
-from localmodal.apps import OWNER
+from localmodal.apps.apps import OWNER
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from localmodal.images.records import ImageRecord
-    from localmodal.logs import Entry
+    from localmodal.tasks.logs import Entry
 
 _PAGE = 100
 

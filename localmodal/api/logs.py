@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 from modal_proto import api_pb2
 
 from localmodal.api.group import Group
-from localmodal.logs import SYSTEM
+from localmodal.tasks.logs import SYSTEM
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from localmodal.logs import Entry
     from localmodal.plane import Plane
-    from localmodal.tasks import TaskRecord
+    from localmodal.tasks.logs import Entry
+    from localmodal.tasks.tasks import TaskRecord
 
 _DEFAULT_STREAM = 60.0
 """Seconds that a stream lasts when the client does not say; it comes back with the last entry that it has."""

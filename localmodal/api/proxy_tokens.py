@@ -8,10 +8,10 @@ from google.protobuf.empty_pb2 import Empty
 from modal_proto import api_pb2
 
 from localmodal.api.group import Group
-from localmodal.objects import USER
+from localmodal.objects.named import USER
 
 if TYPE_CHECKING:
-    from localmodal.proxy_tokens import ProxyToken
+    from localmodal.objects.proxy_tokens import ProxyToken
 
 
 class ProxyTokens(Group):

@@ -8,10 +8,10 @@ from google.protobuf.empty_pb2 import Empty
 from modal_proto import api_pb2
 
 from localmodal.api.group import Group
-from localmodal.objects import Kind, Wish
+from localmodal.objects.named import Kind, Wish
 
 if TYPE_CHECKING:
-    from localmodal.objects import Object
+    from localmodal.objects.named import Object
 
 _LONGEST_WAIT = 55.0
 """Seconds for which one call may wait; the client asks again."""

@@ -9,7 +9,7 @@ from modal_proto import api_pb2
 from localmodal.api.group import Group
 
 if TYPE_CHECKING:
-    from localmodal.tasks import Task
+    from localmodal.tasks.tasks import Task
 
 
 class TaskCalls(Group):

@@ -12,13 +12,13 @@ from grpclib import GRPCError, Status
 from modal_proto import api_pb2
 
 from localmodal.api.group import Group
-from localmodal.objects import Kind, Wish
-from localmodal.volumes import BLOCK, Upload
+from localmodal.objects.named import Kind, Wish
+from localmodal.objects.volumes import BLOCK, Upload
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
-    from localmodal.trees import Node
+    from localmodal.objects.trees import Node
 
 _BATCH = 500
 _TYPES = {

@@ -11,7 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from modal_proto import api_pb2
 
 from localmodal.api.group import Group, current_caller
-from localmodal.objects import USER
+from localmodal.objects.named import USER
 
 if TYPE_CHECKING:
     from google.protobuf.empty_pb2 import Empty

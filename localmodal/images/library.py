@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     from localmodal.images.config import ImageConfig
     from localmodal.images.layers import Layers
     from localmodal.images.records import ImageRecord
-    from localmodal.logs import Entry, Logs
-    from localmodal.mounts import Mounts
-    from localmodal.secrets import Secrets
+    from localmodal.objects.mounts import Mounts
+    from localmodal.objects.secrets import Secrets
+    from localmodal.objects.volumes import Volumes
     from localmodal.store import Store
-    from localmodal.volumes import Volumes
+    from localmodal.tasks.logs import Entry, Logs
 
 log = logging.getLogger(__name__)
 

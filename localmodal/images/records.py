@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from modal_proto import api_pb2
 
-from localmodal.api.group import not_found
+from localmodal.errors import not_found
 from localmodal.ids import new_id
 from localmodal.images.build import Built
 from localmodal.images.config import ImageConfig
-from localmodal.tasks import TaskRecord
+from localmodal.tasks.tasks import TaskRecord
 
 if TYPE_CHECKING:
     import sqlite3

@@ -12,7 +12,7 @@ from localmodal.web import replies
 from localmodal.web.asgi import header
 
 if TYPE_CHECKING:
-    from localmodal.proxy_tokens import ProxyTokens
+    from localmodal.objects.proxy_tokens import ProxyTokens
     from localmodal.settings import Signer
     from localmodal.web.asgi import Scope
     from localmodal.web.replies import Reply

@@ -12,8 +12,8 @@ from localmodal.web.asgi import from_bytes, to_chunk
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from localmodal.blobs import Blobs
-    from localmodal.calls import Call, Calls
+    from localmodal.objects.blobs import Blobs
+    from localmodal.tasks.calls import Call, Calls
     from localmodal.web.asgi import Message, Receive
 
 FIRST_MESSAGE_WITHIN = 1.0

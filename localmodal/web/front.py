@@ -11,7 +11,7 @@ import uvicorn
 from grpclib import GRPCError
 from uvicorn.server import ServerState
 
-from localmodal.links import PREFIX
+from localmodal.objects.links import PREFIX
 from localmodal.web import replies
 from localmodal.web.asgi import header
 from localmodal.web.functions import WebFunction, WebFunctions
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
     from modal_proto import api_pb2
 
-    from localmodal.apps import Apps
-    from localmodal.blobs import Blobs
-    from localmodal.calls import Calls
-    from localmodal.environments import Environments
-    from localmodal.functions import Functions
+    from localmodal.apps.apps import Apps
+    from localmodal.apps.functions import Functions
+    from localmodal.objects.blobs import Blobs
+    from localmodal.objects.environments import Environments
+    from localmodal.tasks.calls import Calls
     from localmodal.web.access import Doorkeeper
     from localmodal.web.asgi import App, Receive, Scope, Send
     from localmodal.web.labels import Labels, Target

@@ -18,8 +18,8 @@ from localmodal.web.exchange import Exchange
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
 
-    from localmodal.blobs import Blobs
-    from localmodal.calls import Calls
+    from localmodal.objects.blobs import Blobs
+    from localmodal.tasks.calls import Calls
     from localmodal.web.asgi import Message, Receive, Scope, Send
 
 log = logging.getLogger(__name__)

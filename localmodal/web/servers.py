@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from websockets.asyncio.client import ClientConnection
 
-    from localmodal.tasks import Task
+    from localmodal.tasks.tasks import Task
     from localmodal.web.asgi import Headers, Receive, Scope, Send
     from localmodal.web.upstream import Upstream
 

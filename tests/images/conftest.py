@@ -1,4 +1,4 @@
-"""Libraries of images, with containers and without, in homes of their own. `test_image_client.py` has the daemon too."""
+"""Libraries of images, with containers and without, in homes of their own."""
 
 from collections.abc import AsyncIterator
 

@@ -9,7 +9,7 @@ from modal_proto import api_pb2
 from workshop import PLAIN, SERIES
 
 from localmodal.images.pythons import python_of_series, pythons
-from localmodal.objects import Kind, Wish
+from localmodal.objects.named import Kind, Wish
 
 
 async def test_this_machines_own_python_packages_are_invisible(containers):

@@ -10,21 +10,21 @@ from pathlib import Path
 import pytest
 from modal_proto import api_pb2
 
-from localmodal.contents import Contents
-from localmodal.environments import Environments
 from localmodal.home import Home, coldsnap_home
 from localmodal.ids import new_id
 from localmodal.images.container_layers import ContainerLayers
 from localmodal.images.library import Images
 from localmodal.images.process_layers import ProcessLayers
 from localmodal.images.records import ImageRecord
-from localmodal.logs import Logs
-from localmodal.mounts import Mounts
-from localmodal.objects import Objects
-from localmodal.secrets import Secrets
+from localmodal.objects.contents import Contents
+from localmodal.objects.environments import Environments
+from localmodal.objects.mounts import Mounts
+from localmodal.objects.named import Objects
+from localmodal.objects.secrets import Secrets
+from localmodal.objects.volumes import Volumes
 from localmodal.settings import Settings, Signer
 from localmodal.store import Store
-from localmodal.volumes import Volumes
+from localmodal.tasks.logs import Logs
 from localmodal.worker.capabilities import capabilities_of_this_machine, find_tools
 from localmodal.worker.container import Capabilities, Launch
 from localmodal.worker.network import NetworkPool

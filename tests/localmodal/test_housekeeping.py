@@ -7,17 +7,17 @@ from dataclasses import dataclass, field
 import pytest
 from modal_proto import api_pb2
 
-from localmodal.blobs import KEPT_FOR, Blobs
-from localmodal.calls import Calls
-from localmodal.contents import GRACE, Contents
-from localmodal.environments import Environments
-from localmodal.housekeeping import clean_up
-from localmodal.mounts import Mounts
-from localmodal.objects import HEARTBEAT_GRACE, Kind, Objects, Wish
-from localmodal.secrets import Secrets
+from localmodal.objects.blobs import KEPT_FOR, Blobs
+from localmodal.objects.contents import GRACE, Contents
+from localmodal.objects.environments import Environments
+from localmodal.objects.housekeeping import clean_up
+from localmodal.objects.mounts import Mounts
+from localmodal.objects.named import HEARTBEAT_GRACE, Kind, Objects, Wish
+from localmodal.objects.secrets import Secrets
+from localmodal.objects.volumes import Volumes
 from localmodal.settings import Settings, Signer
 from localmodal.store import Store
-from localmodal.volumes import Volumes
+from localmodal.tasks.calls import Calls
 
 DAY = 24 * 3600.0
 

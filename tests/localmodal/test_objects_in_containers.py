@@ -26,7 +26,7 @@ def variable(app, secrets, **options):
 
     @app.function(serialized=True, name="variable", secrets=secrets, **options)
     def variable(name: str) -> str | None:
-        import os  # noqa: PLC0415 (it is pickled)
+        import os
 
         return os.environ.get(name)
 
@@ -65,7 +65,7 @@ def test_a_container_and_a_client_share_a_volumes_files(app, deploy, named, vers
 
     @app.function(serialized=True, volumes={"/shared": volume})
     def exchange() -> str:
-        from pathlib import Path  # noqa: PLC0415
+        from pathlib import Path
 
         Path("/shared/from-container").write_text("hello")
         volume.commit()
@@ -89,7 +89,7 @@ def test_a_part_of_a_volume_is_mounted_read_only_if_asked(app, deploy, named):
 
     @app.function(serialized=True, volumes={"/part": volume.with_mount_options(sub_path="inner", read_only=True)})
     def look() -> tuple[list[str], str]:
-        from pathlib import Path  # noqa: PLC0415
+        from pathlib import Path
 
         try:
             Path("/part/new").touch()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from conftest import Daemon
 
+
 @pytest.fixture(scope="session")
 def pulumi_env(daemon: Daemon, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The environment of every pulumi command here: a file backend, and the daemon's home."""

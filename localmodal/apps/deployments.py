@@ -10,10 +10,10 @@ from grpclib import GRPCError, Status
 from modal_proto import api_pb2
 
 if TYPE_CHECKING:
-    from localmodal.apps import App, Apps, Version
-    from localmodal.functions import Functions
-    from localmodal.scheduler import Scheduler
-    from localmodal.web_names import WebNames
+    from localmodal.apps.apps import App, Apps, Version
+    from localmodal.apps.functions import Functions
+    from localmodal.apps.web_names import WebNames
+    from localmodal.tasks.scheduler import Scheduler
 
 _LOST_AFTER = 90.0
 """Seconds without a heartbeat after which the client of an ephemeral app is taken for dead; it sends one every 15."""
@@ -56,9 +56,7 @@ class Deployments:
         self.functions.forget_overrides(app.id)
         self.scheduler.settings_changed(app.id)
 
-    async def _add(
-        self, published: api_pb2.AppPublishRequest, *, repeats: int = 0, restart: bool = False
-    ) -> Version:
+    async def _add(self, published: api_pb2.AppPublishRequest, *, repeats: int = 0, restart: bool = False) -> Version:
         """Adds a version, whole or not at all; unless it is staged, containers follow it."""
         with self.functions.store.transaction():
             version = self.apps.add_version(published.app_id, published, repeats)

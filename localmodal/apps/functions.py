@@ -18,14 +18,14 @@ from google.protobuf.message import Message
 from grpclib import GRPCError, Status
 from modal_proto import api_pb2
 
-from localmodal.api.group import not_found
+from localmodal.errors import not_found
 from localmodal.ids import id_from_digest, new_id
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable
 
-    from localmodal.apps import Version
+    from localmodal.apps.apps import Version
     from localmodal.store import Store
 
 DEFAULT_SCALEDOWN_WINDOW = 60

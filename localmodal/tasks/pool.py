@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Protocol
 
 from modal_proto import api_pb2
 
-from localmodal.api.group import not_found
-from localmodal.attempts import LINES_SHOWN, Attempts
+from localmodal.errors import not_found
 from localmodal.pulse import Pulse
-from localmodal.tasks import Phase, Task, in_words, result_of
+from localmodal.tasks.attempts import LINES_SHOWN, Attempts
+from localmodal.tasks.tasks import Phase, Task, in_words, result_of
 from localmodal.worker.container import ContainerError, Exit
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable, Sequence
 
-    from localmodal.calls import Calls, Input
-    from localmodal.functions import Function, Functions
-    from localmodal.tasks import TaskRecords
+    from localmodal.apps.functions import Function, Functions
+    from localmodal.tasks.calls import Calls, Input
+    from localmodal.tasks.tasks import TaskRecords
     from localmodal.worker.worker import RunningTask
 
 log = logging.getLogger(__name__)

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 from grpclib import GRPCError, Status
 
-from localmodal.pool import Pool
+from localmodal.tasks.pool import Pool
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from localmodal.apps import Apps
-    from localmodal.calls import Calls, Input
-    from localmodal.functions import Functions
-    from localmodal.pool import Launcher
-    from localmodal.tasks import Task, TaskRecords
+    from localmodal.apps.apps import Apps
+    from localmodal.apps.functions import Functions
+    from localmodal.tasks.calls import Calls, Input
+    from localmodal.tasks.pool import Launcher
+    from localmodal.tasks.tasks import Task, TaskRecords
 
 
 class Scheduler:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from grpclib import GRPCError, Status
 
-from localmodal.api.group import not_found
+from localmodal.errors import not_found
 from localmodal.ids import id_from_digest, new_id
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from modal_proto import api_pb2
 
-    from localmodal.contents import Contents
+    from localmodal.objects.contents import Contents
     from localmodal.store import Store
 
 OF_THE_SERVICE = re.compile(r"modal-client-mount-.*|python-build-standalone\..*")

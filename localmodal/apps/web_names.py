@@ -12,9 +12,9 @@ from localmodal.web.labels import Label, Labels, Target, label_for
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from localmodal.apps import App
-    from localmodal.environments import Environments
-    from localmodal.functions import Function
+    from localmodal.apps.apps import App
+    from localmodal.apps.functions import Function
+    from localmodal.objects.environments import Environments
     from localmodal.web.urls import Urls
 
 

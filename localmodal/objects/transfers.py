@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from starlette.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 
-from localmodal.links import PREFIX
+from localmodal.objects.links import PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from localmodal.blobs import Blobs
-    from localmodal.contents import Contents
-    from localmodal.links import Links
-    from localmodal.volumes import Volumes
+    from localmodal.objects.blobs import Blobs
+    from localmodal.objects.contents import Contents
+    from localmodal.objects.links import Links
+    from localmodal.objects.volumes import Volumes
 
     Endpoint = Callable[[Request], Awaitable[Response]]
 

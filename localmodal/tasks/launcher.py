@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from modal_proto import api_pb2
 
 from localmodal.api.server import Service
+from localmodal.apps.layout import app_layout
 from localmodal.ids import new_id
-from localmodal.layout import app_layout
-from localmodal.task_server import TaskServer
+from localmodal.tasks.task_server import TaskServer
 from localmodal.worker.container import Bind
 from localmodal.worker.worker import TaskLaunch
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from localmodal.api.group import Group
     from localmodal.plane import Plane
-    from localmodal.tasks import Task
+    from localmodal.tasks.tasks import Task
     from localmodal.worker.worker import RunningTask
 
 log = logging.getLogger(__name__)

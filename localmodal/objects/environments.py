@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from grpclib import GRPCError, Status
 
-from localmodal.api.group import not_found
+from localmodal.errors import not_found
 from localmodal.ids import new_id
 
 if TYPE_CHECKING:

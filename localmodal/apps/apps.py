@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from grpclib import GRPCError, Status
 from modal_proto import api_pb2
 
-from localmodal.api.group import not_found
+from localmodal.errors import not_found
 from localmodal.ids import new_id
 
 if TYPE_CHECKING:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from modal_proto import api_pb2
 
-from localmodal.tasks import Running
+from localmodal.tasks.tasks import Running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from localmodal.calls import Calls, Input
-    from localmodal.tasks import Task
+    from localmodal.tasks.calls import Calls, Input
+    from localmodal.tasks.tasks import Task
 
 Result = api_pb2.GenericResult
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from modal_proto import api_pb2
 
 if TYPE_CHECKING:
-    from localmodal.apps import App, Version
-    from localmodal.functions import Function
+    from localmodal.apps.apps import App, Version
+    from localmodal.apps.functions import Function
     from localmodal.plane import Plane
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from modal_proto import api_pb2
 
-from localmodal.api.group import not_found
+from localmodal.errors import not_found
 from localmodal.ids import new_id
 from localmodal.pulse import Pulse
 

@@ -10,14 +10,14 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from localmodal.api.group import not_found
+from localmodal.errors import not_found
 from localmodal.ids import new_id
 
 if TYPE_CHECKING:
     import sqlite3
     from pathlib import Path
 
-    from localmodal.contents import Contents
+    from localmodal.objects.contents import Contents
     from localmodal.store import Store
 
 KEPT_FOR = 7 * 24 * 3600.0

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 
 from modal_proto import api_pb2
 
-from localmodal.api.group import not_found
+from localmodal.errors import not_found
 from localmodal.ids import new_id
 from localmodal.pulse import Pulse
 
 if TYPE_CHECKING:
     import sqlite3
 
-    from localmodal.calls import Input
-    from localmodal.functions import Function
-    from localmodal.logs import Logs, TaskLog
+    from localmodal.apps.functions import Function
     from localmodal.store import Store
+    from localmodal.tasks.calls import Input
+    from localmodal.tasks.logs import Logs, TaskLog
     from localmodal.worker.container import Exit
     from localmodal.worker.worker import RunningTask
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from grpclib import GRPCError, Status
 
-from localmodal.api.group import not_found
+from localmodal.errors import not_found
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,12 +13,12 @@ from grpclib import GRPCError, Status
 from modal_proto import api_pb2
 
 from localmodal.ids import id_from_digest
-from localmodal.objects import Kind
+from localmodal.objects.named import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping, Sequence
 
-    from localmodal.objects import Object, Objects, Wish
+    from localmodal.objects.named import Object, Objects, Wish
     from localmodal.settings import Signer
     from localmodal.store import Store
 

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 from grpclib import GRPCError, Status
 from modal_proto import api_pb2
 
-from localmodal.api.group import not_found
+from localmodal.errors import not_found
 from localmodal.ids import new_id
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Container
 
-    from localmodal.environments import Environments
+    from localmodal.objects.environments import Environments
     from localmodal.store import Store
 
 HEARTBEAT_GRACE = 15 * 60.0

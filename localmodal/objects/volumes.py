@@ -17,15 +17,15 @@ from grpclib import GRPCError, Status
 from modal_proto import api_pb2
 
 from localmodal.ids import new_id
-from localmodal.objects import Kind
-from localmodal.trees import Tree
+from localmodal.objects.named import Kind
+from localmodal.objects.trees import Tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from localmodal.objects import Object, Objects, Wish
+    from localmodal.objects.named import Object, Objects, Wish
+    from localmodal.objects.trees import Node
     from localmodal.store import Store
-    from localmodal.trees import Node
 
 BLOCK = 8 * 1024 * 1024
 """Bytes of a block; must stay in sync with `BLOCK_SIZE` of the client's `_utils/blob_utils.py`."""

@@ -1,0 +1,1 @@
+"""Apps: their functions, and what is deployed, staged, rolled back or stopped."""

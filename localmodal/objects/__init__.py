@@ -1,0 +1,1 @@
+"""Named objects that outlive every container, and the files behind them."""

@@ -1,0 +1,1 @@
+"""Calls, and the containers that work on them."""
