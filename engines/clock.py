@@ -21,6 +21,7 @@ def process_started_at() -> float:
     after_boot = int(fields[_START_TICKS]) / os.sysconf("SC_CLK_TCK")
     return time.time() - (time.clock_gettime(time.CLOCK_BOOTTIME) - after_boot)
 
+
 PHASES = ("restore", "imports", "load", "warm_up", "release", "snapshot", "resume", "serve", "first_answer")
 """Every phase of a start, in the order in which they pass; a start has some of them."""
 
