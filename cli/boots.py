@@ -30,7 +30,7 @@ def boots(
     chosen = [entry for entry in services(stack) if service in (None, entry.service)]
     if not chosen:
         raise Failure(f"No service {service or ''} is deployed in this stack. `coldsnap status` lists what is.")
-    records = [record for entry in chosen for record in _records(entry)]
+    records = [record for entry in chosen for record in records_of(entry)]
     if as_json:
         typer.echo(json.dumps([record.model_dump() for record in records], indent=2))
     else:
@@ -45,7 +45,8 @@ def before_and_after(entry: ServiceStatus) -> list[Phased]:
     return [Phased(label, figures.first_answer_s, figures.phases, figures.runs) for label, figures in pairs if figures]
 
 
-def _records(entry: ServiceStatus) -> list[BootRecord]:
+def records_of(entry: ServiceStatus) -> list[BootRecord]:
+    """The boot records of a service, the newest first."""
     request: dict[str, Any] = {"app_name": entry.app_name}
     answer = operations.run("boots", request, backend=entry.backend, environment=entry.environment, progress=Quiet())
     return [BootRecord.model_validate(record) for record in answer["records"]]

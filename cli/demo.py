@@ -2,12 +2,13 @@
 
 import json
 import subprocess
+import time
 from collections.abc import Iterator
 
 import httpx
 import typer
 
-from cli.boots import before_and_after
+from cli.boots import before_and_after, records_of
 from cli.phases import show
 from cli.screen import console
 from service.failure import Failure
@@ -16,6 +17,7 @@ from service.status import ServiceStatus, services
 STACK = "local"
 QUESTION = "What is water made of?"
 _ANSWER_WITHIN_S = 120
+_RECORD_WITHIN_S = 8
 
 
 def demo() -> None:
@@ -33,11 +35,12 @@ def _pulumi(*arguments: str) -> None:
 
 
 def _ask(entry: ServiceStatus) -> None:
+    known = _containers(entry)
     console.print(f"\n[bold]{entry.service}[/bold] at {entry.url}/v1")
     console.print(f"[dim]> {QUESTION}[/dim]")
     for word in _answer(entry):
         console.print(word, end="", highlight=False, markup=False)
-    console.print("\n")
+    console.print(f"[dim]answered by {_who_answered(entry, known)}[/dim]\n")
 
 
 def _answer(entry: ServiceStatus) -> Iterator[str]:
@@ -51,6 +54,22 @@ def _answer(entry: ServiceStatus) -> Iterator[str]:
             if line.startswith("data: {"):
                 choices = json.loads(line.removeprefix("data: "))["choices"]
                 yield from (choice["delta"].get("content") or "" for choice in choices)
+
+
+def _who_answered(entry: ServiceStatus, known: dict[str, str]) -> str:
+    """The container that the request has started. Its boot record is written after the answer, off the request's path."""
+    patience = time.monotonic() + _RECORD_WITHIN_S
+    while time.monotonic() < patience:
+        if new := _containers(entry).items() - known.items():
+            task_id, kind = next(iter(new))
+            return f"a {kind} container, {task_id}"
+        time.sleep(0.5)
+    return "a container that was warm already"
+
+
+def _containers(entry: ServiceStatus) -> dict[str, str]:
+    """Every container that the service has started, and whether it was cold or restored."""
+    return {record.id: record.kind for record in records_of(entry) if record.role == "service"}
 
 
 def _compare(entry: ServiceStatus) -> None:
