@@ -57,7 +57,7 @@ def _answer(entry: ServiceStatus) -> Iterator[str]:
 
 
 def _who_answered(entry: ServiceStatus, known: dict[str, str]) -> str:
-    """The container that the request has started. Its boot record is written after the answer, off the request's path."""
+    """The container that the request has started; its boot record comes after the answer, off the request's path."""
     patience = time.monotonic() + _RECORD_WITHIN_S
     while time.monotonic() < patience:
         if new := _containers(entry).items() - known.items():
