@@ -2,10 +2,11 @@
 # The project's virtual environment in .venv, from pinned versions.
 set -euo pipefail
 . setup/say.sh
-# Not the python3 of the very environment that may have to be made anew.
-python=$(PATH=${PATH#"$PWD/.venv/bin:"} command -v python3)
-"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { say "Python 3.11 or newer is needed, $("$python" -V) is what python3 is"; exit 1; }
-recipe=$(cat constraints.txt pyproject.toml "$0" | sha256sum; "$python" -V; pwd)
+python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { say "Python 3.11 or newer is needed, python3 is $(python3 -V)"; exit 1; }
+# The machine's own Python, also where python3 is that of the very environment that may have to be made anew.
+python=$(python3 -c 'import sys; print(sys.base_prefix)')/bin/python3
+packages=$(sed '/^\[tool/,$d' pyproject.toml)
+recipe=$(printf '%s' "$packages" | cat - constraints.txt | sha256sum; "$python" -V; pwd)
 if [ "$(cat .venv/recipe 2>/dev/null)" = "$recipe" ]; then
   done_already "virtual environment"
   exit

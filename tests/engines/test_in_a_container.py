@@ -27,6 +27,7 @@ class Stage:
     def __init__(self, daemon):
         self.env = {**os.environ, **daemon.env}
         self.front = daemon.env["COLDSNAP_HTTP_URL"]
+        self._deployed = set()
 
     def operation(self, module, request, **env):
         """What an operation of a service answers."""
@@ -44,7 +45,13 @@ class Stage:
         return self.operation("service.images", {"recipe": json.loads(Recipe.of(spec).model_dump_json())})["image_id"]
 
     def deploy(self, deployment):
+        self._deployed.add(deployment.definition.app_name)
         self.operation("service.deploy", {"rollout": "rolling"}, **deployment.environment())
+
+    def stop(self):
+        """Stops every app: others use the daemon too."""
+        for app in self._deployed:
+            subprocess.run([sys.executable, "-m", "modal", "app", "stop", "-y", app], env=self.env, check=True)
 
     def python(self, program, *arguments):
         """What a program that uses the client prints, as JSON."""
@@ -80,7 +87,9 @@ def describe(image_id, **rest):
 
 @pytest.fixture(scope="module")
 def stage(daemon):
-    return Stage(daemon)
+    stage = Stage(daemon)
+    yield stage
+    stage.stop()
 
 
 @pytest.fixture(scope="module")
