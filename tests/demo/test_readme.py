@@ -77,7 +77,7 @@ def test_a_second_demo_changes_nothing_and_a_restored_container_answers(user: Us
     printed = user.run("make demo")
 
     assert re.search(r"Resources:\n +\d+ unchanged\n", printed)
-    assert "answered by a restored container" in printed
+    assert re.findall(r"answered by (.*)", printed)[0].startswith("a restored container")
 
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command not in TRIED_ELSEWHERE])
