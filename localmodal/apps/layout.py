@@ -63,10 +63,11 @@ def app_layout(plane: Plane, app: App) -> api_pb2.AppLayout:
         return layout
     layout.function_ids.update(version.published.function_ids)
     layout.class_ids.update(version.published.class_ids)
-    functions = [plane.functions.get(one) for one in version.published.function_ids.values()]
+    # A protobuf map has another order in every process; a snapshot depends on this layout to the byte.
+    functions = [plane.functions.get(one) for _, one in sorted(version.published.function_ids.items())]
     for function in functions:
         layout.objects.add(object_id=function.id, function_handle_metadata=handle_of(plane, function))
-    for tag, class_id in version.published.class_ids.items():
+    for tag, class_id in sorted(version.published.class_ids.items()):
         layout.objects.add(object_id=class_id, class_handle_metadata=class_handle(plane, version, tag))
     _add_dependencies(plane, layout, functions)
     return layout
