@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import make_home
 from left_behind import left_behind
+from real_daemon import make_home
 
 from localmodal.home import Home
 
