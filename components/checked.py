@@ -18,7 +18,7 @@ def declared_stack() -> Stack:
     prefix = f"{NAMESPACE}:"
     values = {key.removeprefix(prefix): value for key, value in _config().items() if key.startswith(prefix)}
     if "services" in values:
-        values["services"] = json.loads(values["services"])
+        values["services"] = _parsed(values["services"])
     try:
         stack = parse_stack(values)
     except InputError as error:
@@ -43,6 +43,14 @@ def declared_service(values: Any, name: str, backend: str) -> ServiceSpec:
 
 def _config() -> dict[str, str]:
     return dict(pulumi.runtime.get_config_env())
+
+
+def _parsed(value: str) -> Any:
+    """Pulumi hands lists and mappings over as JSON, and text as it is."""
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
 
 
 def _refuse(found: Any) -> None:

@@ -8,13 +8,19 @@ from __future__ import annotations
 
 import os
 import sys
+import time
+from contextlib import suppress
 from functools import cache
+from threading import Thread
 from typing import Any
 
 import grpc  # type: ignore[import-untyped]
 from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc
 
 from service.progress import Progress
+
+_ASK_EVERY_S = 1.0
+_GONE_AFTER_S = 5.0
 
 
 class StatusColumn(Progress):
@@ -41,12 +47,16 @@ def end_with_the_engine() -> None:
 
     The operation under way ends with it, and the next update goes on from what there is.
     """
-    _channel().subscribe(_end_if_it_is_gone, try_to_connect=True)
+    Thread(target=_watch_the_engine, daemon=True).start()
 
 
-def _end_if_it_is_gone(state: grpc.ChannelConnectivity) -> None:
-    if state in (grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SHUTDOWN):
-        os._exit(1)
+def _watch_the_engine() -> None:
+    """Asks time and again: a connection's own events may come together, so that a loss shows as nothing at all."""
+    with suppress(grpc.FutureTimeoutError):
+        while True:
+            grpc.channel_ready_future(_channel()).result(timeout=_GONE_AFTER_S)
+            time.sleep(_ASK_EVERY_S)
+    os._exit(1)
 
 
 @cache

@@ -50,6 +50,10 @@ class ServiceProvider(ResourceProvider):
         """What is live now, as outputs; none if the resource is gone."""
         return outputs
 
+    def standing(self, old: Values) -> Values:
+        """What of the stored values still stands, for a comparison with the new ones."""
+        return old
+
     def remove(self, outputs: Values) -> None:
         """Removes what the resource stands for."""
 
@@ -66,7 +70,7 @@ class ServiceProvider(ResourceProvider):
     def diff(self, _id: str, _olds: Values, _news: Values) -> DiffResult:
         """What the change does, by the table; also shown in the status column."""
         new = plain(_news)
-        happening = change(self.table, plain(_olds), new)
+        happening = change(self.table, self.standing(plain(_olds)), new)
         if happening.effect and isinstance(new["urn"], str):
             StatusColumn(new["urn"]).status(str(happening))
         return DiffResult(changes=bool(happening.effect), replaces=happening.replaces, delete_before_replace=False)
@@ -79,7 +83,7 @@ class ServiceProvider(ResourceProvider):
     def update(self, _id: str, _olds: Values, _news: Values) -> UpdateResult:
         """Makes the change, or only records it."""
         old, new = plain(_olds), plain(_news)
-        return UpdateResult(self._made(change(self.table, old, new), old, new))
+        return UpdateResult(self._made(change(self.table, self.standing(old), new), old, new))
 
     def read(self, id_: str, props: Values) -> ReadResult:
         """The stored inputs stay as they are: the next diff compares them with what is live."""

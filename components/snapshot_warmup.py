@@ -24,6 +24,11 @@ class SnapshotWarmupProvider(ServiceProvider):
     table = WARMUP
     results = ("state", "cold", "restored", "speedup", "restores", "containers_started")
 
+    def standing(self, old: Values) -> Values:
+        """Where there could be no snapshot, none was asked for: once there can be one, that is a change."""
+        could_not = old.get("state") == "none" and old.get("snapshot")
+        return {**old, "snapshot": False} if could_not and not missing_for_snapshots(old["backend"]) else old
+
     def apply(self, effect: Effect, inputs: Values) -> Values | None:
         """Starts containers until the snapshot is proved."""
         if effect is Effect.RECORD:

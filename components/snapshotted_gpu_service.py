@@ -11,6 +11,7 @@ import pulumi
 from pulumi.resource import create_urn
 
 from components.arguments import ServiceArgs, values_of
+from components.backend import ensure_up
 from components.checked import declared_service
 from components.cuda_runtime_image import CudaRuntimeImage
 from components.gpu_deployment import GpuDeployment
@@ -47,6 +48,7 @@ class SnapshottedGpuService(pulumi.ComponentResource):
         self._name = name
         self._backend = backend or pulumi.Config("coldsnap").get("backend") or "local"
         self._environment = environment
+        ensure_up(self._backend)
         spec = self._spec(service)
         image = self._image(spec)
         definition = pulumi.Output.all(spec, image.image_id).apply(lambda known: _definition(*known).digest)

@@ -52,6 +52,7 @@ def _spawn(home: Home) -> Endpoint:
     """Runs `python -m localmodal serve` in the background and waits for its word that it is up."""
     hears, says = os.pipe()
     with home.daemon_log.open("ab") as log:
+        begin = log.tell()
         daemon = subprocess.Popen(
             [sys.executable, "-m", "localmodal", "serve", "--ready-fd", str(says)],
             stdin=subprocess.DEVNULL,
@@ -68,7 +69,8 @@ def _spawn(home: Home) -> Endpoint:
         word = pipe.read() if heard else b""
     if not word:
         daemon.kill()
-        raise ControlError(f"The local control plane did not start. The end of {home.daemon_log}:\n{_tail(home)}")
+        last_words = _said(home, begin)
+        raise ControlError(f"The local control plane did not start. Its last words in {home.daemon_log}:\n{last_words}")
     endpoint = Endpoint.read(home)
     assert endpoint, "it wrote its endpoint down before it said so"
     return endpoint
@@ -79,8 +81,9 @@ def _import_path() -> str:
     return os.pathsep.join(str(Path(folder).absolute()) for folder in sys.path)
 
 
-def _tail(home: Home) -> str:
-    return "\n".join(home.daemon_log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LINES_SHOWN:])
+def _said(home: Home, begin: int) -> str:
+    """The last lines of what was written from the byte `begin` on: what an earlier daemon said is of no help."""
+    return "\n".join(home.daemon_log.read_bytes()[begin:].decode(errors="replace").splitlines()[-_LINES_SHOWN:])
 
 
 def stop(home: Home) -> bool:

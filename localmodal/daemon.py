@@ -66,21 +66,20 @@ class DaemonError(Exception):
 
 
 def listen(settings: Settings, name: str, variable: str) -> socket.socket:
-    """A listening socket on loopback: on the port that the environment asks for, else on the one of the last time.
+    """A listening socket on loopback: on the port that the environment asks for, else on the last time's, else on any.
 
-    Addresses of web functions hold the port, so it stays the same while nobody else has taken it.
+    Addresses that were given out hold the port. Another one instead would leave them to whoever has taken it.
     """
-    if wanted := os.environ.get(variable):
-        try:
-            return _bind(int(wanted))
-        except OSError as error:
-            hint = "Set another port, or unset it for a free one."
-            raise DaemonError(f"{variable}={wanted}: {error.strerror}. {hint}") from error
+    port = os.environ.get(variable) or settings.get(name, "0")
     try:
-        found = _bind(int(settings.get(name, "0")))
-    except OSError as error:
-        log.warning("Port %s is not to be had any more (%s): taking another", settings.get(name, ""), error.strerror)
-        found = _bind(0)
+        found = _bind(int(port))
+    except (OSError, OverflowError, ValueError) as error:
+        last_time = "" if os.environ.get(variable) else " (the port of the last time)"
+        reason = getattr(error, "strerror", None) or error
+        raise DaemonError(
+            f"{variable}={port}{last_time}: {reason}. Free the port, or set {variable} to another one (0: any that is "
+            "free); `pulumi up --refresh` then tells a stack its new addresses."
+        ) from error
     settings.set(name, str(found.getsockname()[1]))
     return found
 

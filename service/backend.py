@@ -23,7 +23,7 @@ def environment_of(backend: str, environment: str, progress: Progress) -> dict[s
     if backend == "modal":
         return chosen
     progress.status("looking for the local control plane")
-    answer = local_control_plane("start")
+    answer = local_control_plane("start", progress)
     return {name: value for name, value in answer.items() if name.startswith("MODAL_")} | chosen
 
 
@@ -57,9 +57,14 @@ def ended_meanwhile(backend: str) -> str:
     )
 
 
-def local_control_plane(verb: str) -> dict[str, Any]:
-    """What the local control plane's own command answers to a verb; Failure with its words if it does not."""
+def local_control_plane(verb: str, progress: Progress | None = None) -> dict[str, Any]:
+    """What the local control plane's own command answers to a verb; Failure with its words if it does not.
+
+    What it says besides its answer goes to `progress`: that it took the place of an older daemon, say.
+    """
     done = run([sys.executable, "-m", "localmodal", verb], capture_output=True, text=True, check=False)
     if done.returncode:
         raise Failure(f"The local control plane refuses (python -m localmodal {verb}):\n{done.stderr.strip()}")
+    if progress is not None and (said := done.stderr.strip()):
+        progress.warn(said)
     return dict(json.loads(done.stdout))

@@ -8,13 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import modal
-
 from engines.app import app
-from engines.names import SERVICE, WEB
 from service import live
 from service.autoscale import override
-from service.backend import reachable
 from service.process import serve
 from spec.deployment import Deployment
 
@@ -36,12 +32,7 @@ def deploy(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
         app.deploy(tag=definition.digest, strategy=request["rollout"])
         found = live.find(definition.app_name)
     assert found is not None
-    return {**found.outputs(), "url": url(definition.app_name)}
-
-
-def url(app_name: str) -> str:
-    """Where the service's HTTP API answers."""
-    return reachable(getattr(modal.Cls.from_name(app_name, SERVICE)(), WEB).get_web_url())
+    return {**found.outputs(), "url": live.url(definition.app_name)}
 
 
 if __name__ == "__main__":

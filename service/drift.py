@@ -15,7 +15,9 @@ def look(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """The live version, as the deployment's outputs name it; empty if the app is gone, stopped, or no longer ours."""
     progress.status("looking at the live app")
     found = live.find(request["app_name"])
-    return found.outputs() if found is not None and found.owner == request["owner"] else {}
+    if found is None or found.owner != request["owner"]:
+        return {}
+    return {**found.outputs(), "url": live.url(request["app_name"])}
 
 
 if __name__ == "__main__":

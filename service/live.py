@@ -9,7 +9,9 @@ import modal
 from modal.exception import NotFoundError
 from modal.types import AppState
 
+from engines.names import SERVICE, WEB
 from service import protocol
+from service.backend import reachable
 from service.failure import Failure
 from spec.deployment import OWNER_TAG
 
@@ -47,6 +49,11 @@ def find(app_name: str) -> LiveApp | None:
         deployed_at=deployed_at.isoformat(timespec="seconds") if deployed_at else "",
         owner=app.get_tags().get(OWNER_TAG, ""),
     )
+
+
+def url(app_name: str) -> str:
+    """Where the service's HTTP API answers."""
+    return reachable(getattr(modal.Cls.from_name(app_name, SERVICE)(), WEB).get_web_url())
 
 
 def refuse_strangers(live: LiveApp | None, app_name: str, owner: str) -> None:

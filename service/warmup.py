@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import modal
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _POLL_S = 0.05
 _LOG_LINES = 20
+_MORE_ROOM = "To give it more room, raise warmup.max_starts or warmup.timeout."
 
 
 def warm_up(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
@@ -47,6 +49,7 @@ class Starter:
         self.app_name = app_name
         self.warmup = warmup
         self.proof = Proof(definition, warmup.restores_in_a_row)
+        self._began = datetime.now(UTC)
         self._deadline = time.monotonic() + warmup.timeout
         self._progress = progress
 
@@ -55,7 +58,7 @@ class Starter:
         while self.proof.in_a_row < wanted:
             number = len(self.proof.starts) + 1
             if number > self.warmup.max_starts:
-                raise self._gives_up(f"not enough restores within {self.warmup.max_starts} starts")
+                raise self._gives_up(f"not enough restores within {self.warmup.max_starts} starts", _MORE_ROOM)
             self._progress.status(f"start {number} of at most {self.warmup.max_starts} ({self.proof.so_far()})")
             self.proof.add(self.start(SERVICE))
 
@@ -79,7 +82,7 @@ class Starter:
             return call.get(timeout=self._seconds_left())
         except TimeoutError:
             call.cancel(terminate_containers=True)
-            raise self._gives_up(f"a container did not answer within {self.warmup.timeout:g} s") from None
+            raise self._gives_up(f"a container did not answer within {self.warmup.timeout:g} s", _MORE_ROOM) from None
         except Exception as error:
             raise self._gives_up(f"a container failed: {error}") from error
 
@@ -90,24 +93,28 @@ class Starter:
             if container.ended:
                 return container
             time.sleep(_POLL_S)
-        raise self._gives_up(f"container {task_id} did not end after its answer")
+        raise self._gives_up(f"container {task_id} did not end after its answer", _MORE_ROOM)
 
     def _seconds_left(self) -> float:
         return max(0.0, self._deadline - time.monotonic())
 
-    def _gives_up(self, reason: str) -> Failure:
+    def _gives_up(self, reason: str, *hints: str) -> Failure:
+        log = self._log()
         lines = [
-            f"{self.app_name}: the snapshot is not proved: {reason} ({self.proof.so_far()}).",
+            f"{self.app_name}: the snapshot is not proved: {reason}",
+            f"Starts so far: {self.proof.so_far()}.",
             "The deployment serves on. `pulumi up` tries the warm-up again, and nothing else.",
-            "To give it more room, raise warmup.max_starts or warmup.timeout.",
-            "The last lines of the containers' log:",
-            *(f"  {line}" for line in self._log()),
+            *hints,
+            "The last lines of the containers' log:" if log else "The containers wrote nothing to their log.",
+            *(f"  {line}" for line in log),
         ]
         return Failure("\n".join(lines))
 
     def _log(self) -> list[str]:
+        """Of the containers since the warm-up began: what an earlier version's said is of no help."""
         entries = modal.App.lookup(self.app_name).logs.tail(_LOG_LINES)
-        return "".join(entry.message for entry in entries).splitlines()[-_LOG_LINES:]
+        said = "".join(entry.message for entry in entries if entry.timestamp >= self._began)
+        return said.splitlines()[-_LOG_LINES:]
 
 
 def _outcome(snapshot: str, *, cold: list[Start], proof: Proof) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections import deque
+from itertools import islice
 from math import ceil
 from typing import TYPE_CHECKING, Protocol
 
@@ -108,6 +109,15 @@ class Pool:
                     self.end(task, "an input was cancelled with terminate_containers=True")
                 else:
                     task.cancel(input_id)
+        if terminate_containers:
+            self._end_needless_starts()
+
+    def _end_needless_starts(self) -> None:
+        """One that hangs would else be there until its start-up timeout, and the next input would wait for it."""
+        too_many = max(0, len(self._live()) - self._wanted())
+        newest_first = reversed([task for task in self._live() if task.phase is Phase.STARTING])
+        for task in islice(newest_first, too_many):
+            self.end(task, "what it was started for was cancelled with terminate_containers=True")
 
     async def next_inputs(self, task: Task, request: api_pb2.FunctionGetInputsRequest) -> list[Input] | None:
         """The next inputs for a container: up to a batch, none after a while, None when it is to end."""

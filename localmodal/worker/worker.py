@@ -165,7 +165,7 @@ class Worker:
     async def checkpoint(self, task_id: str) -> None:
         """Serves ContainerCheckpoint, in the background: waits for `api_closed`, takes the snapshot, lets it go on.
 
-        Never raises: without a snapshot the task goes on all the same, and the reason is in the daemon's log.
+        Never raises: without a snapshot the task goes on all the same, and the reason is in its log and the daemon's.
         """
         task = self._tasks[task_id]
         try:
@@ -173,6 +173,7 @@ class Worker:
             await self._take_snapshot(task)
         except SnapshotError as error:
             log.warning("%s: no memory snapshot: %s. It goes on without.", task.task_id, error)
+            _tell(task.launch, f"No memory snapshot: {error}.")
         except Exception:
             log.exception("%s: no memory snapshot. It goes on without.", task.task_id)
         finally:
@@ -190,6 +191,8 @@ class Worker:
 
     async def _start_cold(self, launch: TaskLaunch, key: str | None) -> RunningTask:
         wanted = key if key and self.snapshots and self.snapshots.library.wanted(key) else None
+        if key and self.snapshots and (doubt := self.snapshots.library.doubt(key)):
+            _tell(launch, doubt)
         write_arguments(launch, self._folder(launch))
         container = await self.runtime.run(self._container_launch(launch, snapshots=wanted is not None))
         return RunningTask(launch, container, None, wanted)
@@ -234,6 +237,11 @@ class Worker:
     async def _forget_at_the_end(self, task: RunningTask) -> None:
         await task.wait()
         del self._tasks[task.task_id]
+
+
+def _tell(launch: TaskLaunch, text: str) -> None:
+    """A line in the container's log, for those who wonder why it starts as it does."""
+    launch.output(2, f"{text}\n".encode())
 
 
 async def _open_snapshots(home: Home, runtime: RuncRuntime, tools: Tools) -> Snapshots | None:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from pulumi_project import CHAT, Project
+from pulumi_project import CHAT, Project, environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from conftest import Daemon
 
@@ -20,17 +18,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def pulumi_env(daemon: Daemon, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The environment of every pulumi command here: a file backend, and the daemon's home."""
-    home = tmp_path_factory.mktemp("pulumi")
-    return {
-        **os.environ,
-        **{name: value for name, value in daemon.env.items() if name.startswith("MODAL_")},
-        "COLDSNAP_HOME": str(daemon.home),
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "PULUMI_HOME": str(home),
-        "PULUMI_BACKEND_URL": f"file://{home}",
-        "PULUMI_CONFIG_PASSPHRASE": "",
-        "PULUMI_SKIP_UPDATE_CHECK": "1",
-    }
+    return environment(daemon, tmp_path_factory.mktemp("pulumi"))
 
 
 @pytest.fixture

