@@ -33,6 +33,8 @@ def main() -> int:
     """Runs one verb; returns the exit code."""
     arguments = _parser().parse_args()
     home = Home.default()
+    # A PATH as `su` gives it lacks the folders where mkfs.ext4 and runc lie.
+    os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
     try:
         if arguments.verb == "serve":
             return _serve(home, arguments.ready_fd)
