@@ -19,7 +19,7 @@ _SCALING: tuple[Any, ...] = (
 
 
 def snapshot_key(launch: TaskLaunch) -> str:
-    """Digest of everything that a container is started from, but for what is new in each start.
+    """The function's id, and a digest of all that a container is started from, but for what is new in each start.
 
     Secrets are in it, as part of the environment: they are in the snapshot too, so a rotated one needs a new snapshot.
     """
@@ -33,4 +33,4 @@ def snapshot_key(launch: TaskLaunch) -> str:
     rest = [list(map(str, launch.layers)), launch.python, sorted(launch.env.items()), launch.workdir, binds]
     digest = hashlib.sha256(arguments.SerializeToString(deterministic=True))
     digest.update(json.dumps(rest).encode())
-    return digest.hexdigest()
+    return f"{launch.arguments.function_id}/{digest.hexdigest()}"

@@ -94,6 +94,15 @@ async def test_what_was_half_written_when_the_daemon_died_is_swept(library, agai
     assert [path.name for path in (tmp_path / "snapshots").iterdir()] == [added.name]
 
 
+async def test_of_one_function_the_newest_three_are_kept(library):
+    others = await library.add("fu-2/only", None)
+    versions = [f"fu-1/{number}" for number in range(5)]
+    for version in versions:
+        await library.add(version, None)
+    assert [bool(await library.find(version)) for version in versions] == [False, False, True, True, True]
+    assert await library.find("fu-2/only") == others
+
+
 async def test_one_of_another_kernel_processor_or_criu_is_never_found_and_is_swept(
     library, again, snapshotter, tmp_path
 ):

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _COMING, _GOING = ".part", ".gone"
+_KEPT = 3
+"""Snapshots of one family: of what runs, and of the versions that a rollback is most likely to go to."""
 _ATTEMPTS = 2
 """A snapshot that was found bad is built once more; after that its containers start cold."""
 
@@ -59,8 +61,12 @@ class SnapshotLibrary:
         self._depends_on = (platform.release(), _processor(), snapshotter.version)
 
     def name(self, key: str) -> str:
-        """The name of the snapshot for a key: what the control plane starts the container from."""
-        return hashlib.sha256(json.dumps([key, *self._depends_on]).encode()).hexdigest()[:32]
+        """The name of the snapshot for a key: what the control plane starts the container from.
+
+        What stands before a key's last slash is its family, such as the function that it is a version of.
+        """
+        digest = hashlib.sha256(json.dumps([key, *self._depends_on]).encode()).hexdigest()[:32]
+        return "-".join(filter(None, (key.rpartition("/")[0], digest)))
 
     async def find(self, key: str) -> Snapshot | None:
         """A snapshot that is just as it was written. One that is not is marked bad, and there is none."""
@@ -95,6 +101,7 @@ class SnapshotLibrary:
                 raise SnapshotError(f"the snapshot cannot be written: {error}") from error
             finally:
                 await asyncio.to_thread(shutil.rmtree, part, ignore_errors=True)
+        self._retire(_family(name))
         return snapshot
 
     def mark_bad(self, name: str, reason: str) -> None:
@@ -131,6 +138,13 @@ class SnapshotLibrary:
             if folder.suffix in {_COMING, _GOING} or depends_on(folder) != self._depends_on:
                 shutil.rmtree(folder)
 
+    def _retire(self, family: str) -> None:
+        """Discards the oldest snapshots of a family: every changed line of code makes another one."""
+        whole = [path for path in self._folder.iterdir() if path.is_dir() and not path.suffix]
+        kin = [path for path in whole if family and _family(path.name) == family]
+        for path in sorted(kin, key=lambda one: one.stat().st_mtime, reverse=True)[_KEPT:]:
+            self._take_out(path.name)
+
     def _take_out(self, name: str) -> None:
         """Out of sight in one step; the files go when nothing uses them any more."""
         folder = self._folder / name
@@ -149,6 +163,10 @@ class SnapshotLibrary:
         part = self._failures_file(failures.name).with_suffix(".failures-part")
         part.write_text(json.dumps({"count": failures.count, "reason": failures.reason}), encoding="utf-8")
         part.rename(self._failures_file(failures.name))
+
+
+def _family(name: str) -> str:
+    return name.rpartition("-")[0]
 
 
 def all_failures(folder: Path) -> list[Failures]:
