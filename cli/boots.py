@@ -1,7 +1,8 @@
 """`coldsnap boots`: every container start of a service, by phase."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -36,7 +37,21 @@ def boots(
     else:
         console.print(_table(records))
     if chart:
-        draw([start for entry in chosen for start in before_and_after(entry)], "Cold and restored start", chart)
+        _draw(chosen, chart)
+
+
+def _draw(entries: Sequence[ServiceStatus], chart: Path) -> None:
+    """Only where there are several services must each bar say whose it is."""
+    starts = {entry.service: before_and_after(entry) for entry in entries}
+    named = [
+        replace(start, label=f"{service}: {start.label}") if len(starts) > 1 else start
+        for service, measured in starts.items()
+        for start in measured
+    ]
+    if not named:
+        raise Failure(f"{', '.join(starts)}: nothing is measured yet. `pulumi up` measures both starts.")
+    title = "Cold and restored start" if len(starts) > 1 else f"{next(iter(starts))}: cold and restored start"
+    draw(named, title, chart)
 
 
 def before_and_after(entry: ServiceStatus) -> list[Phased]:

@@ -11,7 +11,6 @@ from pulumi.dynamic import Resource
 
 from components.provider import ServiceProvider, Values, run
 from service.changes import IMAGE, Effect
-from service.recipe import Recipe
 
 if TYPE_CHECKING:
     import pulumi
@@ -27,6 +26,8 @@ class CudaRuntimeImageProvider(ServiceProvider):
         """Builds, or finds built."""
         if effect is Effect.RECORD:
             return None
+        from service.recipe import Recipe  # noqa: PLC0415 - a preview's provider needs no models
+
         recipe = {name: inputs[name] for name in Recipe.model_fields if name in inputs}
         return run("images", inputs, {"recipe": recipe})
 

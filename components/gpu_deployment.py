@@ -8,8 +8,6 @@ from pulumi.dynamic import Resource
 
 from components.provider import ServiceProvider, Values, run
 from service.changes import DEPLOYMENT, Effect
-from spec import Scaling
-from spec.deployment import Definition, Deployment
 
 if TYPE_CHECKING:
     import pulumi
@@ -28,10 +26,7 @@ class GpuDeploymentProvider(ServiceProvider):
         if effect is Effect.AUTOSCALE:
             run("autoscale", inputs, {"app_name": inputs["app_name"], "scaling": inputs["scaling"]})
             return None
-        definition = Definition.model_validate({name: inputs.get(name) for name in Definition.model_fields})
-        scaling = Scaling.model_validate(inputs["scaling"])
-        deployment = Deployment(definition=definition, scaling=scaling, owner=inputs["owner"])
-        return run("deploy", inputs, {"rollout": inputs["rollout"]}, deployment.environment())
+        return run("deploy", inputs, {"rollout": inputs["rollout"]}, _told(inputs))
 
     def look(self, outputs: Values) -> Values | None:
         """What runs now, in place of what was deployed."""
@@ -41,6 +36,15 @@ class GpuDeploymentProvider(ServiceProvider):
     def remove(self, outputs: Values) -> None:
         """Stops the app and removes its boot records."""
         run("destroy", outputs, {"app_name": outputs["app_name"], "owner": outputs["owner"]})
+
+
+def _told(inputs: Values) -> dict[str, str]:
+    """The variables of the process that deploys."""
+    from spec.deployment import Definition, Deployment  # noqa: PLC0415 - a preview's provider needs no models
+
+    definition = {name: inputs.get(name) for name in Definition.model_fields}
+    values = {"definition": definition, "scaling": inputs["scaling"], "owner": inputs["owner"]}
+    return Deployment.model_validate(values).environment()
 
 
 class GpuDeployment(Resource, module="coldsnap", name="GpuDeployment"):

@@ -12,7 +12,6 @@ from pulumi.dynamic import Resource
 from components.provider import ServiceProvider, Values, run
 from service.backend import missing_for_snapshots
 from service.changes import WARMUP, Effect
-from spec import Warmup
 
 if TYPE_CHECKING:
     import pulumi
@@ -33,6 +32,8 @@ class SnapshotWarmupProvider(ServiceProvider):
         """Starts containers until the snapshot is proved."""
         if effect is Effect.RECORD:
             return None
+        from spec import Warmup  # noqa: PLC0415 - a preview's provider needs no models
+
         request = {
             "app_name": inputs["app_name"],
             "definition": inputs["definition"],
