@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from cli.phases import Phased, draw
@@ -80,4 +81,4 @@ def _cells(record: BootRecord) -> list[str]:
     started = datetime.fromtimestamp(record.started_at, UTC).strftime("%Y-%m-%d %H:%M:%S")
     kind = record.kind if record.role == "service" else f"{record.kind} ({record.role})"
     phases = "  ".join(f"{name} {seconds(took)}" for name, took in record.phases.items())
-    return [started, record.service, kind, phases, record.id, record.error or ""]
+    return [started, record.service, kind, phases, record.id, escape(record.error or "")]

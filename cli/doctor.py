@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from cli.screen import console
@@ -31,7 +32,7 @@ def doctor() -> None:
     table.add_column("what")
     table.add_column("detail", overflow="fold")
     for finding in findings:
-        table.add_row("[green]ok[/green]" if finding.found else "[red]--[/red]", finding.what, finding.detail)
+        table.add_row("[green]ok[/green]" if finding.found else "[red]--[/red]", finding.what, escape(finding.detail))
     console.print(table)
     if not _pulumi().found:
         raise typer.Exit(1)

@@ -7,6 +7,7 @@ import sys
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from cli.screen import console
 from service.backend import local_control_plane
@@ -61,4 +62,4 @@ def _print_tree(state: object, indent: str = "") -> None:
             console.print(f"{indent}[bold]{key}[/bold]")
             _print_tree(value, indent + "  ")
         else:
-            console.print(f"{indent}[bold]{key}[/bold]  {value}", soft_wrap=True)
+            console.print(f"{indent}[bold]{key}[/bold]  {escape(str(value))}", soft_wrap=True)

@@ -4,6 +4,7 @@ import sys
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from cli import boots, demo, doctor, local, status
 from service.failure import Failure
@@ -21,5 +22,5 @@ def main() -> None:
     try:
         app()
     except Failure as failure:
-        Console(stderr=True).print(f"[bold red]error:[/bold red] {failure}", highlight=False)
+        Console(stderr=True).print(f"[bold red]error:[/bold red] {escape(str(failure))}", highlight=False)
         sys.exit(1)

@@ -1,6 +1,7 @@
 """Progress that nobody has to see."""
 
 from rich.console import Console
+from rich.markup import escape
 
 from service.progress import Progress
 
@@ -13,4 +14,4 @@ class Quiet(Progress):
 
     def warn(self, text: str) -> None:
         """On stderr, so that JSON on stdout stays JSON."""
-        Console(stderr=True).print(f"[yellow]warning:[/yellow] {text}")
+        Console(stderr=True).print(f"[yellow]warning:[/yellow] {escape(text)}")

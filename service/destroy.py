@@ -20,10 +20,12 @@ _PATIENCE_S = 60.0
 
 
 def destroy(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    """Nothing of the service is left afterwards; whatever was gone before is no error."""
+    """Nothing of the service is left afterwards; whatever was gone before, or is somebody else's now, is no error."""
     app_name = request["app_name"]
     found = live.find(app_name)
-    if found is not None and found.owner == request["owner"]:
+    if found is not None and found.owner != request["owner"]:
+        return {}
+    if found is not None:
         progress.status("stopping the app")
         modal.App.lookup(app_name).stop()
         _wait_for_the_end_of(found.app_id)

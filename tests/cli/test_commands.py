@@ -7,12 +7,14 @@ import os
 import subprocess
 from typing import TYPE_CHECKING
 
+import pytest
 from pulumi_state import coldsnap, deployment
+
+from cli.main import main
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pytest
     from pulumi_state import Stack
     from real_daemon import Daemon
 
@@ -66,3 +68,15 @@ def test_doctor_fails_without_pulumi_and_says_how_to_get_it(monkeypatch: pytest.
     answer = coldsnap("doctor")
     assert answer.exit_code == 1
     assert "Not on the PATH. Run `make setup`" in answer.output
+
+
+def test_a_failure_is_printed_with_its_brackets(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A path such as services[0], or pip's [notice], is no markup."""
+    stack.holds(deployment())
+    monkeypatch.setattr("sys.argv", ["coldsnap", "boots", "--service", "[/red]"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    assert "No service [/red] is deployed" in capsys.readouterr().err

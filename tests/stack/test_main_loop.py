@@ -8,6 +8,9 @@ import httpx
 import pytest
 from pulumi_project import CHAT, Project
 
+from cli.quiet import Quiet
+from service import operations
+
 
 def test_the_service_answers_at_its_url(deployed: Project) -> None:
     request = {"messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 8}
@@ -133,3 +136,15 @@ def test_an_app_of_somebody_else_is_left_alone(deployed: Project, tmp_path: Path
     deployed.client("app", "stop", "--yes", "talk")
     deployed.declare(CHAT)
     deployed.up()
+
+
+def test_an_app_that_went_to_somebody_else_keeps_its_records(
+    deployed: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its name is all that it shares with the service that is destroyed."""
+    for name, value in deployed.env.items():
+        monkeypatch.setenv(name, value)
+    request = {"app_name": "chat", "owner": "another.stack"}
+    operations.run("destroy", request, backend="local", environment="", progress=Quiet())
+    assert "chat-boots" in [entry["name"] for entry in json.loads(deployed.client("dict", "list", "--json"))]
+    deployed.pulumi("refresh", "--preview-only", "--expect-no-changes")
