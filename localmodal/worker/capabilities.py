@@ -69,10 +69,9 @@ async def capabilities_of_this_machine(home: Home, tools: Tools) -> Capabilities
 
 
 async def _find_out(home: Home, tools: Tools) -> Capabilities:
-    missing = _missing_for_containers(tools) or await _missing_in_a_trial(home, tools)
-    containers = not missing
-    missing += _missing_for_snapshots(tools) if containers else []
-    return Capabilities(containers, containers and not missing, tuple(missing))
+    for_containers = _missing_for_containers(tools) or await _missing_in_a_trial(home, tools)
+    missing = (*for_containers, *_missing_for_snapshots(tools))
+    return Capabilities(containers=not for_containers, snapshots=not missing, missing=missing)
 
 
 def _missing_for_containers(tools: Tools) -> list[Missing]:

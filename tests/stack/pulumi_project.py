@@ -38,6 +38,8 @@ class Project:
     folder: Path
     env: dict[str, str]
     stack: str = "dev"
+    somebody: tuple[str, ...] = ()
+    """The command that runs another one as somebody else; none: as who runs the tests."""
 
     def __post_init__(self) -> None:
         (self.folder / "stacks").mkdir(parents=True)
@@ -60,7 +62,7 @@ class Project:
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Starts a pulumi command, in a process group of its own as a shell does; its output is one stream."""
-        command = ["pulumi", *arguments, "--stack", self.stack, "--non-interactive", "--color", "never"]
+        command = [*self.somebody, "pulumi", *arguments, "--stack", self.stack, "--non-interactive", "--color", "never"]
         pipe, both = subprocess.PIPE, subprocess.STDOUT
         return subprocess.Popen(
             command, cwd=self.folder, env=self.env, text=True, stdout=pipe, stderr=both, process_group=0
