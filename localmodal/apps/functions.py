@@ -219,6 +219,10 @@ class Functions:
             used.update(api_pb2.FunctionOptions.FromString(row["options"]).secret_ids)
         return used
 
+    def live(self) -> set[str]:
+        """The ids of the functions of apps which were not stopped, their variants too."""
+        return {row["id"] for row in self.store.rows(f"SELECT id {_OF_LIVE_APPS.format('functions')}")}
+
     def with_variants(self, function_id: str) -> set[str]:
         """The ids of a function and of all its variants."""
         rows = self.store.rows("SELECT id FROM functions WHERE ? IN (id, base_id)", function_id)

@@ -81,6 +81,13 @@ class Attempts:
             self._kill(task, "its input timed out")
         self.answer(task, one, api_pb2.FunctionGetOutputsItem(result=result))
 
+    def interrupted(self, inputs: Sequence[Input], task: Task, reason: str) -> None:
+        """A container is ended with these. Another one cannot go on with a web request that this one has begun."""
+        for one in inputs:
+            if not one.call.durable and (one.call.data_in.used or one.call.data_out.begun):
+                message = f"{task.function.tag}: {task.id} was ended while it worked on this request: {reason}."
+                self._calls.fail(one, Result.GENERIC_STATUS_INTERNAL_FAILURE, message)
+
     def lost(self, inputs: Sequence[Input], task: Task, reason: str) -> None:
         """A container has died with these; those that have now lost too many are failed."""
         for one in inputs:

@@ -83,6 +83,16 @@ class Channel:
             self._chunks.popleft()
         self._changed.beat()
 
+    @property
+    def used(self) -> bool:
+        """Somebody has read of it."""
+        return self._delivered > 0
+
+    @property
+    def begun(self) -> bool:
+        """Something was written to it."""
+        return self._written > 0
+
     def close(self) -> None:
         """Nothing more will come."""
         self._closed = True

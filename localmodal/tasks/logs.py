@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import logging
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+log = logging.getLogger(__name__)
+
+MOST_KEPT = 64 << 20
+"""Bytes of one container's output that are kept; no disk is filled by a container that never stops writing."""
 SYSTEM: api_pb2.FileDescriptor.ValueType = api_pb2.FILE_DESCRIPTOR_INFO
 _REMEMBERED = 50
 """Last lines of a container that are kept in memory, for the message when it dies."""
@@ -47,7 +52,11 @@ class TaskLog:
     recent: deque[Entry] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
 
     def __post_init__(self) -> None:
-        self._file = self.path.open("a", encoding="utf-8", buffering=1)
+        self._file = self.path.open("ab", buffering=0)
+        self._size = 0
+        """Bytes of whole lines in the file."""
+        self._full = False
+        self._failing = False
         self._decoders = {fd: codecs.getincrementaldecoder("utf-8")("replace") for fd in (1, 2)}
 
     def output(self, fd: int, data: bytes) -> None:
@@ -62,8 +71,26 @@ class TaskLog:
 
     def _add(self, entry: Entry) -> None:
         self.recent.append(entry)
-        self._file.write(json.dumps(entry) + "\n")
+        if not self._full or entry.fd == SYSTEM:
+            self._write(json.dumps(entry).encode() + b"\n")
         self.written.beat()
+        if self._size > MOST_KEPT and not self._full:
+            self._full = True
+            self.system(f"The container has written {MOST_KEPT >> 20} MiB: what it writes from here on is not kept.")
+
+    def _write(self, line: bytes) -> None:
+        """A whole line or none: a disk that is full takes half of one, or nothing."""
+        try:
+            whole = self._file.write(line) == len(line)
+        except OSError as error:
+            whole = False
+            if not self._failing:
+                log.warning("%s: what the container writes is lost: %s", self.path, error)
+        self._failing = not whole
+        if whole:
+            self._size += len(line)
+        else:
+            self._file.truncate(self._size)
 
     def tail(self, lines: int) -> str:
         """The last lines, as the user would have seen them."""

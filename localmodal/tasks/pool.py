@@ -295,13 +295,15 @@ class Pool:
         self.scale()
 
     def end(self, task: Task, reason: str) -> None:
-        """Ends a container; what it works on is run by another one."""
+        """Ends a container; what it works on is run by another one, but for web requests that it has begun."""
         if task.phase is Phase.ENDED:
             return
         task.phase = Phase.DRAINING
         task.end_reason = task.end_reason or reason
         task.set_timer(None)
-        self._requeue(self._attempts.end_all(task))
+        interrupted = self._attempts.end_all(task)
+        self._attempts.interrupted(interrupted, task, task.end_reason)
+        self._requeue(interrupted)
         grace = task.function.definition.http_config.exit_grace_period or _DRAIN_GRACE
         if task.container:
             self.spawn(_stopped(task.container, grace))

@@ -184,13 +184,17 @@ class TaskRecords:
         return [TaskRecord.of(row) for row in rows]
 
     def sweep(self) -> None:
-        """At a start: those that ran are gone, and what is old is forgotten."""
+        """At a start: those that ran are gone."""
         reason = "The local control plane was restarted; the container was ended."
         gone = api_pb2.GenericResult(status=api_pb2.GenericResult.GENERIC_STATUS_TERMINATED, exception=reason)
         self._store.write(
             "UPDATE tasks SET finished_at = ?, result = ? WHERE finished_at = 0", time.time(), gone.SerializeToString()
         )
-        for row in self._store.rows("SELECT id FROM tasks WHERE finished_at < ?", time.time() - RECORDS_KEPT_FOR):
+
+    def delete_old(self) -> None:
+        """Forgets the containers, and what they wrote, that ended long ago."""
+        long_ago = time.time() - RECORDS_KEPT_FOR
+        for row in self._store.rows("SELECT id FROM tasks WHERE finished_at BETWEEN 1 AND ?", long_ago):
             self._logs.remove(row["id"])
             self._store.write("DELETE FROM tasks WHERE id = ?", row["id"])
 

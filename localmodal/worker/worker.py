@@ -184,6 +184,11 @@ class Worker:
         assert self.snapshots, "a task was restored, so there are snapshots"
         self.snapshots.library.mark_bad(snapshot, reason)
 
+    def discard_snapshots_of_all_but(self, function_ids: set[str]) -> None:
+        """Discards the snapshots of functions that are gone."""
+        if self.snapshots:
+            self.snapshots.library.discard_all_but(function_ids)
+
     async def close(self) -> None:
         """Ends every task and takes down what was set up ahead of time; mounts of the disk too."""
         await asyncio.gather(*(task.kill() for task in list(self._tasks.values())))

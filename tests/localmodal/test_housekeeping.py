@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import time
 from dataclasses import dataclass, field
 
 import pytest
@@ -18,6 +19,8 @@ from localmodal.objects.volumes import Volumes
 from localmodal.settings import Settings, Signer
 from localmodal.store import Store
 from localmodal.tasks.calls import Calls
+from localmodal.tasks.logs import Logs
+from localmodal.tasks.tasks import RECORDS_KEPT_FOR, TaskRecords
 
 DAY = 24 * 3600.0
 
@@ -30,6 +33,19 @@ class Functions:
 
     def dependencies(self) -> set[str]:
         return self.referenced
+
+    def live(self) -> set[str]:
+        return {"fu-live"}
+
+
+@dataclass
+class Worker:
+    """Who has snapshots."""
+
+    kept: set[str] = field(default_factory=set)
+
+    def discard_snapshots_of_all_but(self, function_ids: set[str]) -> None:
+        self.kept = function_ids
 
 
 class Parts:
@@ -46,6 +62,9 @@ class Parts:
         self.volumes = Volumes(self.store, self.objects, root / "volumes")
         self.calls = Calls(self.store)
         self.functions = Functions()
+        self.logs = Logs(root / "logs")
+        self.records = TaskRecords(self.store, self.logs)
+        self.worker = Worker()
 
     def put(self, data: bytes) -> str:
         sha256 = hashlib.sha256(data).hexdigest()
@@ -160,3 +179,27 @@ async def test_an_ephemeral_object_lives_as_long_as_its_heart_beats(parts):
     parts.age(by=HEARTBEAT_GRACE)
     await clean_up(parts)
     assert not folder.exists()
+
+
+async def test_snapshots_of_functions_that_are_gone_are_not_kept(parts):
+    await clean_up(parts)
+    assert parts.worker.kept == {"fu-live"}
+
+
+async def test_a_container_is_forgotten_with_its_output_when_its_time_is_over(parts):
+    def container(task_id: str, *, ended_before: float) -> None:
+        parts.logs.open(task_id).system("hello")
+        finished = time.time() - ended_before if ended_before else 0
+        parts.store.write(
+            "INSERT INTO tasks (id, app_id, function_id, enqueued_at, finished_at) VALUES (?, '', '', 0, ?)",
+            *(task_id, finished),
+        )
+
+    container("ta-old", ended_before=RECORDS_KEPT_FOR + 60)
+    container("ta-new", ended_before=RECORDS_KEPT_FOR - 60)
+    container("ta-running", ended_before=0)
+    await clean_up(parts)
+    assert {record.id for record in parts.records.of_app("")} == {"ta-new", "ta-running"}
+    assert not list(parts.logs.read("ta-old"))
+    assert list(parts.logs.read("ta-new"))
+    assert list(parts.logs.read("ta-running"))

@@ -2,6 +2,9 @@
 
 import asyncio
 import hashlib
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import httpx
@@ -276,6 +279,17 @@ async def test_another_container_serves_after_one_has_died(visit):
     client = visit("mortal-site")
     await client.get("/die-at-once")
     assert (await client.get("/")).status_code == 200
+
+
+async def test_a_request_that_a_container_has_begun_fails_when_the_container_is_ended_by_hand(visit, daemon):
+    async with visit("mortal-site").stream("GET", "/deaf") as response:
+        parts = response.aiter_raw()
+        assert await anext(parts) == b"token"
+        container = (await visit("mortal-site").get("/")).json()["container"]
+        stop = [sys.executable, "-m", "modal", "container", "stop", "--yes", container]
+        await asyncio.to_thread(subprocess.run, stop, env={**os.environ, **daemon.env}, check=True, capture_output=True)
+        with pytest.raises(httpx.RemoteProtocolError):
+            await anext(parts)
 
 
 # -- credentials

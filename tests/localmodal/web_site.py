@@ -42,6 +42,7 @@ class Site:
 
     async def serve_root(self, scope, receive, send) -> None:
         shown = {key: scope[key] for key in ("method", "path", "root_path", "scheme")}
+        shown["container"] = os.environ["MODAL_TASK_ID"]
         shown["query"] = scope["query_string"].decode()
         shown["headers"] = {name.decode(): value.decode() for name, value in scope["headers"]}
         await self.answer(send, json.dumps(shown).encode())

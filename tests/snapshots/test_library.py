@@ -224,3 +224,14 @@ async def test_files_of_a_removed_snapshot_stay_for_those_who_have_them_open(lib
     with (added.folder / "memory").open("rb") as memory:
         library.mark_bad(added.name, "no reason")
         assert len(memory.read(1 << 20)) == 1 << 20
+
+
+async def test_snapshots_of_a_function_that_is_gone_are_discarded(library):
+    kept, gone = await library.add("fu-1/key", None), await library.add("fu-2/key", None)
+    failed = await library.add("fu-3/key", None)
+    library.mark_bad(failed.name, "no reason")
+    library.discard_all_but({"fu-1"})
+    assert await library.find("fu-1/key") == kept
+    assert await library.find("fu-2/key") is None
+    assert not gone.folder.exists()
+    assert not library.failures(failed.name).count

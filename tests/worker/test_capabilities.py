@@ -48,12 +48,13 @@ async def test_a_program_called_criu_that_is_none_is_passed_over(home, only_path
     assert (await find_tools(home)).criu is None
 
 
-async def test_what_is_missing_for_containers_is_named_with_its_remedy(needs_containers, home, only_path):
+async def test_all_that_is_missing_is_named_with_its_remedy(needs_containers, home, only_path):
     found = await capabilities_of_this_machine(home, Tools(None, None))
     assert not found.containers
     assert {missing.what: missing.remedy for missing in found.missing} == {
         "runc": "install it: apt-get install runc, or your system's package of that name",
         "mkfs.ext4": "install it: apt-get install e2fsprogs",
+        "CRIU 4.2 or newer": "run `make setup`, which installs it beside the system, or install your system's package",
     }
 
 

@@ -138,6 +138,13 @@ class SnapshotLibrary:
             if folder.suffix in {_COMING, _GOING} or depends_on(folder) != self._depends_on:
                 shutil.rmtree(folder)
 
+    def discard_all_but(self, families: set[str]) -> None:
+        """Discards the snapshots of families that are gone, and what is known against them."""
+        for path in list(self._folder.iterdir()):
+            if path.suffix not in {_COMING, _GOING} and (family := _family(path.stem)) and family not in families:
+                self._take_out(path.stem)
+                self._failures_file(path.stem).unlink(missing_ok=True)
+
     def _retire(self, family: str) -> None:
         """Discards the oldest snapshots of a family: every changed line of code makes another one."""
         whole = [path for path in self._folder.iterdir() if path.is_dir() and not path.suffix]
