@@ -221,7 +221,7 @@ class Functions:
 
     def live(self) -> set[str]:
         """The ids of the functions of apps which were not stopped, their variants too."""
-        return {row["id"] for row in self.store.rows(f"SELECT id {_OF_LIVE_APPS.format('functions')}")}
+        return {row["id"] for row in self.store.rows(f"SELECT functions.id {_OF_LIVE_APPS.format('functions')}")}
 
     def with_variants(self, function_id: str) -> set[str]:
         """The ids of a function and of all its variants."""
