@@ -1,6 +1,8 @@
 """What a container writes is kept, up to a limit, and never takes the daemon down."""
 
 import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -32,18 +34,24 @@ def test_beyond_the_limit_output_is_not_kept_and_a_line_says_so(logs, monkeypatc
     assert "the last words" in log.tail(5), "for the message when it dies"
 
 
-@pytest.fixture
-def nearly_full():
-    """Files may not grow beyond 1 KiB, as if the disk ended in the middle of a line."""
+@contextmanager
+def nearly_full() -> Iterator[None]:
+    """Files of this process may not grow beyond 1 KiB, as if the disk ended in the middle of a line.
+
+    Only around the writing itself: what pytest prints may go to a file, too.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1024, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_full_disk_costs_the_lines_that_do_not_fit_and_no_other(logs, nearly_full):
+def test_a_full_disk_costs_the_lines_that_do_not_fit_and_no_other(logs):
     log = logs.open("ta-1")
-    log.output(1, b"before")
-    log.output(1, b"x" * 4096)
-    log.output(1, b"after")
+    with nearly_full():
+        log.output(1, b"before")
+        log.output(1, b"x" * 4096)
+        log.output(1, b"after")
     assert kept(logs) == ["before", "after"]
