@@ -17,7 +17,7 @@ from localmodal.web.asgi import header
 from localmodal.web.functions import WebFunction, WebFunctions
 from localmodal.web.servers import Server, Servers
 from localmodal.web.trailers import FrontProtocol
-from localmodal.web.urls import APPS, label_of_host, split_path
+from localmodal.web.urls import APPS, below, label_of_host, split_path
 
 if TYPE_CHECKING:
     import socket
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from localmodal.objects.environments import Environments
     from localmodal.tasks.calls import Calls
     from localmodal.web.access import Doorkeeper
-    from localmodal.web.asgi import App, Receive, Scope, Send
+    from localmodal.web.asgi import App, Message, Receive, Scope, Send
     from localmodal.web.labels import Labels, Target
     from localmodal.web.servers import ServerTasks
 
@@ -68,6 +68,8 @@ class _Asked:
     label: str
     path: str
     raw_path: bytes
+    prefix: str = ""
+    """What stood before that path, of a client that came by path."""
 
 
 class Front:
@@ -122,6 +124,9 @@ class Front:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         asked = _asked(scope)
+        if asked and asked.prefix:
+            scope["headers"].append((b"x-forwarded-prefix", asked.prefix.encode()))
+            send = _redirecting_below(asked.prefix, header(scope, b"host"), send)
         if asked is None and scope["path"].startswith(PREFIX):
             await self._behind.transfers(scope, receive, send)
         elif asked is None or (target := self._behind.labels.find(asked.label)) is None:
@@ -168,5 +173,20 @@ def _asked(scope: Scope) -> _Asked | None:
         return None
     label, path = parts
     prefix = f"{APPS}{label}"
-    scope["headers"].append((b"x-forwarded-prefix", prefix.encode()))
-    return _Asked(label, path, scope["raw_path"].removeprefix(prefix.encode()) or b"/")
+    return _Asked(label, path, scope["raw_path"].removeprefix(prefix.encode()) or b"/", prefix)
+
+
+def _redirecting_below(prefix: str, host: str, send: Send) -> Send:
+    """Sends on, with the app's redirects to itself changed to lead there again."""
+
+    async def send_on(message: Message) -> None:
+        if message["type"].endswith("http.response.start"):
+            message["headers"] = [
+                (name, below(prefix, host, value.decode("latin-1")).encode("latin-1"))
+                if name.lower() == b"location"
+                else (name, value)
+                for name, value in message["headers"]
+            ]
+        await send(message)
+
+    return send_on

@@ -7,10 +7,13 @@ to 127.0.0.1.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 APPS = "/_apps/"
 """Every web function by path: `/_apps/<label>/<path>`."""
+_LOCATION = re.compile(r"(?:(?:http:)?//([^/?#]*))?([^?#]*)(.*)", re.IGNORECASE | re.DOTALL)
+"""A redirect's target: the host, if it names one, the path, and the rest."""
 
 
 @dataclass(frozen=True)
@@ -40,3 +43,13 @@ def split_path(path: str) -> tuple[str, str] | None:
         return None
     label, _, rest = path.removeprefix(APPS).partition("/")
     return label, f"/{rest}"
+
+
+def below(prefix: str, host: str, location: str) -> str:
+    """Where a redirect leads whose client came by path: the app takes itself to be at the root of `host`."""
+    match = _LOCATION.fullmatch(location)
+    assert match  # anything does
+    named, path, rest = match.groups()
+    leads_here = path.startswith("/") if named is None else named == host
+    is_below = path == prefix or path.startswith(f"{prefix}/")  # the app has read X-Forwarded-Prefix
+    return f"{prefix}{path}{rest}" if leads_here and not is_below else location

@@ -26,6 +26,11 @@ async def show(request: web.Request) -> web.Response:
     )
 
 
+@routes.get("/redirect")
+async def redirect(request: web.Request) -> web.Response:
+    return web.Response(status=307, headers={"Location": request.query_string})
+
+
 @routes.post("/sum")
 async def digest(request: web.Request) -> web.Response:
     sha256 = hashlib.sha256()

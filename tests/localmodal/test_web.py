@@ -96,6 +96,42 @@ async def test_a_client_that_resolves_no_names_asks_by_path(daemon, site):
         assert (await client.get("/_apps/site-server/")).json()["path"] == "/"
 
 
+@BOTH
+@pytest.mark.parametrize(
+    ("location", "arrives"),
+    [
+        ("/seen?a=b", "{prefix}/seen?a=b"),
+        ("http://{host}/seen?a=b", "{prefix}/seen?a=b"),
+        ("http://{host}", "{prefix}"),
+        ("//{host}/", "{prefix}/"),
+        ("{prefix}/seen", "{prefix}/seen"),
+        ("http://{host}{prefix}?a=b", "http://{host}{prefix}?a=b"),
+        ("{prefix}-too", "{prefix}{prefix}-too"),
+        ("seen", "seen"),
+        ("?a=/b", "?a=/b"),
+        ("//example.com/seen", "//example.com/seen"),
+        ("http://{host}0/seen", "http://{host}0/seen"),
+        ("https://example.com/seen", "https://example.com/seen"),
+    ],
+)
+async def test_a_redirect_stays_with_the_app_for_a_client_that_asks_by_path(daemon, site, label, location, arrives):
+    base = httpx.URL(daemon.env["COLDSNAP_HTTP_URL"])
+    places = {"host": base.netloc.decode(), "prefix": f"/_apps/{label}"}
+    async with httpx.AsyncClient(base_url=base, timeout=60) as client:
+        answer = await client.get(f"/_apps/{label}/redirect?{location.format(**places)}")
+    assert answer.headers["location"] == arrives.format(**places)
+
+
+async def test_a_redirect_is_followed_by_path_to_where_it_leads(daemon, site):
+    async with httpx.AsyncClient(base_url=daemon.env["COLDSNAP_HTTP_URL"], timeout=60) as client:
+        answer = await client.get("/_apps/site-asgi/redirect?/?followed", follow_redirects=True)
+    assert answer.json()["query"] == "followed"
+
+
+async def test_a_redirect_is_left_alone_for_a_client_that_asks_by_name(visit):
+    assert (await visit("site-asgi").get("/redirect?/seen")).headers["location"] == "/seen"
+
+
 async def test_a_label_that_nothing_has_is_not_found(visit):
     answer = await visit("nobody").get("/")
     assert (answer.status_code, answer.text) == (404, "modal-http: invalid function call\n")

@@ -47,6 +47,11 @@ class Site:
         shown["headers"] = {name.decode(): value.decode() for name, value in scope["headers"]}
         await self.answer(send, json.dumps(shown).encode())
 
+    async def serve_redirect(self, scope, receive, send) -> None:
+        headers = [(b"location", scope["query_string"])]
+        await send({"type": "http.response.start", "status": 307, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+
     async def serve_sum(self, scope, receive, send) -> None:
         digest, more = hashlib.sha256(), True
         while more:
