@@ -1,22 +1,10 @@
-"""Which memory is mapped, and how an image says so: on made-up memory maps, without CRIU."""
-
-import struct
+"""How an image says that memory is mapped: on made-up memory maps, without CRIU."""
 
 import pytest
 
 from localmodal.worker.snapshots.criu_images import PAGE, ImageError, PagemapEntry, VmaEntry
-from localmodal.worker.snapshots.mapped import (
-    Run,
-    Span,
-    block_size,
-    malloc_blocks,
-    mapped_vmas,
-    merged_runs,
-    pagemap_entry,
-    parts_to_map,
-    plain_spans,
-    runs_without,
-)
+from localmodal.worker.snapshots.mapped import mapped_vmas, parts_to_map
+from localmodal.worker.snapshots.pages import Run, Span, merged_runs, pagemap_entry, runs_without
 
 MIB = 1 << 20
 BASE = 0x7F00_0000_0000
@@ -25,24 +13,6 @@ PLAIN = {"status": 0x201, "flags": 0x22, "prot": 3, "pgoff": 0, "shmid": 0}
 
 def vma(start, end, **more):
     return VmaEntry(start=start, end=end, **(PLAIN | more))
-
-
-def header(size, previous=0, flags=2):
-    return struct.pack("<QQ", previous, size | flags)
-
-
-@pytest.fixture
-def pages(tmp_path):
-    """A pages file: zeros but for the words given by offset."""
-
-    def write(size, words):
-        content = bytearray(size)
-        for offset, word in words.items():
-            content[offset : offset + len(word)] = word
-        (tmp_path / "pages").write_bytes(content)
-        return tmp_path / "pages"
-
-    return write
 
 
 def test_neighbouring_pagemap_entries_are_one_run_and_offsets_follow_the_order():
@@ -61,72 +31,14 @@ def test_pages_that_are_elsewhere_are_refused(more):
         merged_runs([PagemapEntry(vaddr=BASE, compat_nr_pages=0, nr_pages=1, **more)])
 
 
-@pytest.mark.parametrize(
-    ("head", "size"),
-    [
-        (header(2 * MIB), 2 * MIB),
-        (header(2 * MIB, flags=3), 0),  # in use by the arena: no mapping of its own
-        (header(2 * MIB, flags=6), 0),  # of another arena
-        (header(2 * MIB, previous=16), 0),
-        (header(2 * MIB + 16), 0),  # not a multiple of the page
-        (header(0, flags=0), 0),
-    ],
-)
-def test_a_block_is_known_by_its_header_alone(head, size):
-    assert block_size(head, 0) == size
-
-
-@pytest.mark.parametrize(
-    "more",
-    [
-        {"status": 0x221},  # [heap]
-        {"status": 0x41, "flags": 2},  # a file
-        {"flags": 0x21},  # shared
-        {"flags": 0x2022},  # locked
-        {"prot": 0},
-        {"prot": 7},
-        {"madv": 1 << 15},  # a thread's stack
-        {"madv": 1 << 18},  # WIPEONFORK
-    ],
-)
-def test_only_plain_anonymous_memory_is_looked_at(more):
-    assert plain_spans([vma(BASE, BASE + MIB, **more)]) == []
-
-
-def test_neighbours_are_one_span_whatever_advice_they_carry():
-    vmas = [vma(BASE, BASE + MIB), vma(BASE + MIB, BASE + 2 * MIB, madv=1 << 14), vma(BASE + 3 * MIB, BASE + 4 * MIB)]
-    assert plain_spans(vmas) == [Span(BASE, BASE + 2 * MIB), Span(BASE + 3 * MIB, BASE + 4 * MIB)]
-
-
-def test_blocks_are_found_one_after_the_other_and_between_other_memory(pages):
-    file = pages(8 * MIB, {PAGE: header(2 * MIB), PAGE + 2 * MIB: header(MIB), 6 * MIB: header(MIB)})
-    found = malloc_blocks([vma(BASE, BASE + 8 * MIB)], [Run(BASE, BASE + 8 * MIB, 0)], file)
-    starts = [PAGE, PAGE + 2 * MIB, 6 * MIB]
-    assert found == [Span(BASE + at, BASE + at + size) for at, size in zip(starts, (2 * MIB, MIB, MIB), strict=True)]
-
-
-def test_a_block_that_ends_outside_its_memory_is_none(pages):
-    file = pages(MIB, {0: header(4 * MIB)})
-    assert malloc_blocks([vma(BASE, BASE + MIB)], [Run(BASE, BASE + MIB, 0)], file) == []
-
-
-def test_a_header_inside_a_block_is_data(pages):
-    file = pages(4 * MIB, {0: header(4 * MIB), MIB: header(MIB)})
-    assert malloc_blocks([vma(BASE, BASE + 4 * MIB)], [Run(BASE, BASE + 4 * MIB, 0)], file) == [
-        Span(BASE, BASE + 4 * MIB)
-    ]
-
-
-def test_a_block_with_holes_is_found_and_its_long_runs_are_mapped(pages):
+def test_the_long_runs_of_a_block_with_holes_are_mapped():
     runs = [
         Run(BASE, BASE + 2 * MIB, 0),
         Run(BASE + 3 * MIB, BASE + 3 * MIB + PAGE, 2 * MIB),
         Run(BASE + 6 * MIB, BASE + 9 * MIB, 3 * MIB),
     ]
-    file = pages(6 * MIB, {0: header(8 * MIB)})
-    blocks = malloc_blocks([vma(BASE, BASE + 10 * MIB)], runs, file)
-    assert blocks == [Span(BASE, BASE + 8 * MIB)]
-    assert parts_to_map(blocks, runs) == [runs[0], Run(BASE + 6 * MIB, BASE + 8 * MIB, 3 * MIB)]
+    parts = parts_to_map([Span(BASE, BASE + 8 * MIB)], runs)
+    assert parts == [runs[0], Run(BASE + 6 * MIB, BASE + 8 * MIB, 3 * MIB)]
 
 
 def test_what_is_not_mapped_stays_in_its_order():

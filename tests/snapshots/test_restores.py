@@ -59,6 +59,18 @@ async def test_large_memory_is_mapped_and_shared_and_what_a_copy_writes_is_its_o
     assert fingerprint(memory) == before
 
 
+@pytest.mark.parametrize(
+    ("feature", "heaps"), [("small_blocks_in_the_main_heap", 1), ("small_blocks_in_the_heaps_of_threads", 3)]
+)
+async def test_heaps_are_mapped(bench, feature, heaps):
+    snapshot = await bench.snapshot(await bench.feature(feature))
+    (memory,) = (snapshot.folder / "memory").iterdir()
+    copy = await bench.restore(snapshot)
+    assert len(mappings(copy, memory.name)) >= heaps
+    assert mapped_kib(copy, memory.name) > heaps * 4 << 10
+    assert await copy.goes_on() == AS_IT_WAS
+
+
 async def test_eight_copies_at_once(bench):
     snapshot = await bench.snapshot(await bench.feature("a_fork_that_writes"))
     copies = await asyncio.gather(*(bench.restore(snapshot) for _ in range(8)))
@@ -131,8 +143,13 @@ async def test_a_restore_that_fails_says_why_and_leaves_nothing(bench):
 
 def mapped_kib(running, name):
     """How much of a memory file a container's first process maps."""
+    return sum(mappings(running, name))
+
+
+def mappings(running, name):
+    """The KiB of each mapping of a memory file in a container's first process."""
     maps = Path(f"/proc/{running.container.pid}/smaps").read_text()
-    return sum(int(kib) for kib in re.findall(rf"/{name}\nSize: +(\d+) kB", maps))
+    return [int(kib) for kib in re.findall(rf"/{name}\nSize: +(\d+) kB", maps)]
 
 
 def fingerprint(memory):

@@ -1,81 +1,59 @@
 """Turns a CRIU image that is read at a restore into one that is mapped: the same speed for 15 MB and for 8 GB.
 
-CRIU fills a restored process's anonymous memory by reading the image, one copy for each restore. Here the large blocks
-of malloc become private mappings of the file that already holds their pages: they are read when they are touched,
+CRIU fills a restored process's anonymous memory by reading the image, one copy for each restore. Here the memory of
+glibc's malloc becomes private mappings of the file that already holds its pages: they are read when they are touched,
 shared between copies through the page cache, and copied when a copy writes to them.
 
 What is safe to map. A private file mapping differs from anonymous memory in one way that a program can see: after
 madvise(MADV_DONTNEED) it reads the file's bytes again, not zeros (and MADV_FREE fails). Allocators that rely on zeros
-(jemalloc, mimalloc, Go, V8) map their memory themselves. glibc never does that to a block that has a mapping of its
-own: it only unmaps and mremaps those. So exactly these blocks are taken, each proven by its header in the image: at the
-start of a page, the word `prev_size` is 0 and `size` is a multiple of the page with the flag IS_MMAPPED alone, within
-plain anonymous memory. What remains is a program that itself calls MADV_DONTNEED inside malloc's memory and expects
-zeros, and one that keeps such a header at the start of a page of its own mapping.
+(jemalloc, mimalloc, Go, V8) map their memory themselves. glibc's malloc does not rely on them: blocks that have a
+mapping of their own it only unmaps and mremaps; in heaps it uses MADV_DONTNEED (malloc_trim, a shrinking arena), and
+calloc clears what lies below the highest address that the heap ever had (`csz` in __libc_calloc). So malloc's memory
+is taken, and only what malloc's own bookkeeping in the image proves to be its (see `malloc.py`): a block with a mapping
+of its own by the header at its page's start; a heap by its chunks, each of which must lead to the next up to the
+heap's last byte. What remains is a program that itself calls MADV_DONTNEED inside malloc's memory and expects zeros,
+and one that keeps a header as malloc would write it at the start of a page of its own mapping.
 
 The image that CRIU wrote is not touched: the mapped one is a folder beside it that shares its files by hard links.
 """
 
 from __future__ import annotations
 
-import mmap
 import os
 import secrets
-import struct
-from bisect import bisect_right
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from localmodal.worker.snapshots.criu_images import (
     FILES,
     MM,
-    PAGE,
     PAGEMAP,
     FileEntry,
     FownEntry,
-    ImageError,
-    PagemapEntry,
     RegFileEntry,
     VmaEntry,
     read_image,
     write_image,
 )
+from localmodal.worker.snapshots.malloc import malloc_memory
+from localmodal.worker.snapshots.pages import Run, merged_runs, pagemap_entry, runs_from, runs_without
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from localmodal.worker.snapshots.pages import Span
+
 _LEAST_RUN = 1 << 20
 """Bytes. Shorter runs are read faster than they are mapped and faulted in."""
 _TAIL = 64 << 30
 """Bytes of hole after a memory file: a block that mremap grows past the end would else end in SIGBUS."""
-# Bits of vma_entry.status, vma_entry.prot, vma_entry.flags and pagemap_entry.flags, as in CRIU's image.h and mman.h.
-_REGULAR, _FILE_PRIVATE, _ANON_PRIVATE = 1 << 0, 1 << 6, 1 << 9
-_READ, _EXEC = 1, 4
-_PRIVATE, _ANONYMOUS = 0x02, 0x20
-_PARENT, _PRESENT = 1, 4
+# Bits of vma_entry.status, vma_entry.flags and vma_entry.madv, as in CRIU's image.h and mman.h.
+_REGULAR, _FILE_PRIVATE = 1 << 0, 1 << 6
+_PRIVATE = 0x02
+_MADV_HUGEPAGE = 1 << 14
 _REG = 1
 """Type of a regular file in files.img."""
-_MADV_DONTFORK, _MADV_HUGEPAGE, _MADV_DONTDUMP = 1 << 10, 1 << 14, 1 << 16
-_HARMLESS_ADVICE = _MADV_DONTFORK | _MADV_HUGEPAGE | _MADV_DONTDUMP
-"""Other advice means something that a file mapping cannot do (WIPEONFORK) or marks a thread's stack (NOHUGEPAGE)."""
-_IS_MMAPPED = 2
-_FLAGS = 7
-_HEADER = struct.Struct("<QQ")
-
-
-class Span(NamedTuple):
-    """Addresses from `start` up to, but not including, `end`."""
-
-    start: int
-    end: int
-
-
-class Run(NamedTuple):
-    """Pages of a process that lie one after the other in its pages file, from `offset` on."""
-
-    start: int
-    end: int
-    offset: int
 
 
 @dataclass(frozen=True)
@@ -108,7 +86,7 @@ def _map_process(image: Path, mapped: Path, memory: Path, seen_as: str, mm_path:
     head, *entries = read_image(image / pagemap_name, PAGEMAP)
     pages = image / f"pages-{head.pages_id}.img"
     runs = merged_runs(entries)
-    chosen = parts_to_map(malloc_blocks(mm.vmas, runs, pages), runs)
+    chosen = parts_to_map(malloc_memory(mm, runs, pages), runs)
     kept = runs_without(runs, chosen)
     if chosen:
         name = f"{secrets.token_hex(8)}.mem"
@@ -123,95 +101,17 @@ def _map_process(image: Path, mapped: Path, memory: Path, seen_as: str, mm_path:
     return Mapped(_size(chosen), _size(kept))
 
 
-def merged_runs(entries: Iterable[Any]) -> list[Run]:
-    """The runs of a pagemap. CRIU cuts them at every megabyte; offsets are implied by the order."""
-    runs: list[Run] = []
-    offset = 0
-    for entry in entries:
-        if entry.in_parent or entry.flags & (_PARENT | _PRESENT) != _PRESENT:
-            raise ImageError(f"pages at {entry.vaddr:#x} are not in the image itself (flags {entry.flags})")
-        end = entry.vaddr + (entry.nr_pages or entry.compat_nr_pages) * PAGE
-        if runs and runs[-1].end == entry.vaddr:
-            runs[-1] = runs[-1]._replace(end=end)
-        else:
-            runs.append(Run(entry.vaddr, end, offset))
-        offset += end - entry.vaddr
-    return runs
-
-
-def malloc_blocks(vmas: Sequence[Any], runs: Sequence[Run], pages: Path) -> list[Span]:
-    """The blocks of glibc's malloc that have a mapping of their own, by their headers in the pages file."""
-    if not runs:
-        return []
-    with pages.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return [block for span in plain_spans(vmas) for block in _blocks_in(span, runs, content)]
-
-
-def plain_spans(vmas: Iterable[Any]) -> list[Span]:
-    """Plain anonymous memory, joined: blocks that are neighbours share a VMA, and advice splits one."""
-    spans: list[Span] = []
-    for vma in filter(_is_plain, vmas):
-        if spans and spans[-1].end == vma.start:
-            spans[-1] = spans[-1]._replace(end=vma.end)
-        else:
-            spans.append(Span(vma.start, vma.end))
-    return spans
-
-
-def _is_plain(vma: Any) -> bool:
-    return (
-        vma.status == _REGULAR | _ANON_PRIVATE
-        and vma.flags == _PRIVATE | _ANONYMOUS
-        and vma.prot & (_READ | _EXEC) == _READ
-        and not vma.madv & ~_HARMLESS_ADVICE
-    )
-
-
-def _blocks_in(span: Span, runs: Sequence[Run], content: mmap.mmap) -> Iterator[Span]:
-    """A block begins on a page that was written to, at least by malloc; so only pages of the image are looked at."""
-    at = span.start
-    for run in runs[max(0, bisect_right(runs, span.start, key=lambda run: run.start) - 1) :]:
-        if run.start >= span.end:
-            return
-        at = max(at, run.start)
-        while at < min(run.end, span.end):
-            size = block_size(content, run.offset + at - run.start)
-            if size and at + size <= span.end:
-                yield Span(at, at + size)
-            at += size if size and at + size <= span.end else PAGE
-
-
-def block_size(content: bytes | mmap.mmap, offset: int) -> int:
-    """The size by the malloc header at a page's start; 0 if there is none."""
-    previous, size = _HEADER.unpack_from(content, offset)
-    return size & ~_FLAGS if previous == 0 and size & _FLAGS == _IS_MMAPPED and size & (PAGE - 1) & ~_FLAGS == 0 else 0
-
-
 def parts_to_map(blocks: Iterable[Span], runs: Sequence[Run]) -> list[Run]:
     """The parts of the blocks that are populated for long enough, in order of their addresses."""
     parts = []
     for block in blocks:
-        for run in runs[max(0, bisect_right(runs, block.start, key=lambda run: run.start) - 1) :]:
+        for run in runs_from(runs, block.start):
             if run.start >= block.end:
                 break
             start, end = max(block.start, run.start), min(block.end, run.end)
             if end - start >= _LEAST_RUN:
                 parts.append(Run(start, end, run.offset + start - run.start))
     return sorted(parts)
-
-
-def runs_without(runs: Iterable[Run], taken: Sequence[Run]) -> list[Run]:
-    """What is left of the runs. Each taken run lies within one of them; both are in order of their addresses."""
-    left = []
-    for run in runs:
-        at = run.start
-        for part in (part for part in taken if run.start <= part.start < run.end):
-            if part.start > at:
-                left.append(Run(at, part.start, run.offset + at - run.start))
-            at = part.end
-        if at < run.end:
-            left.append(Run(at, run.end, run.offset + at - run.start))
-    return left
 
 
 def mapped_vmas(vmas: Iterable[Any], parts: Sequence[Run], file_id: int) -> list[Any]:
@@ -246,11 +146,6 @@ def _file_vma(vma: Any, start: int, end: int, offset: int, file_id: int) -> Any:
     piece.pgoff, piece.shmid, piece.fdflags = offset, file_id, os.O_RDONLY
     piece.madv &= ~_MADV_HUGEPAGE  # refused for a file
     return piece
-
-
-def pagemap_entry(run: Run) -> Any:
-    """As CRIU 4 writes them: the old field of 32 bits is there, and 0."""
-    return PagemapEntry(vaddr=run.start, compat_nr_pages=0, flags=_PRESENT, nr_pages=(run.end - run.start) // PAGE)
 
 
 def file_entry(file_id: int, name: str) -> Any:
