@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,8 +78,13 @@ class Home:
 
     @property
     def run(self) -> Path:
-        """One folder per running container: its socket, its arguments, its bundle. Emptied at every start."""
+        """One folder per running container: its socket, its arguments. Emptied at every start."""
         return self.root / "run"
+
+    @property
+    def temporary(self) -> Path:
+        """What is needed for a while, in folders of any name: nothing of ours is in /tmp. Emptied at every start."""
+        return self.root / "tmp"
 
     @property
     def disk_image(self) -> Path:
@@ -99,3 +105,9 @@ class Home:
     def cache(self) -> Path:
         """Caches of package installers, shared by every image that is built here."""
         return self.root.parent / "cache"
+
+    def clear(self) -> None:
+        """Empties what outlives no daemon, `run` and `temporary`; nothing that uses them may run any more."""
+        for folder in (self.run, self.temporary):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)

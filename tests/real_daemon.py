@@ -9,7 +9,13 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 from localmodal.home import Home, coldsnap_home
+
+# Its files are still those of whoever runs the tests: the project may lie in a home folder that nobody else can enter.
+NOBODY = ("unshare", "--user", "--map-user=1000", "--map-group=1000", "--", "setpriv", "--no-new-privs")
+"""Before a command: another user, in a user namespace, without a single capability."""
 
 
 @dataclass
@@ -20,20 +26,22 @@ class Daemon:
     """$COLDSNAP_HOME."""
     env: dict[str, str] = field(default_factory=dict)
     """What a client needs; filled at the start."""
+    somebody: tuple[str, ...] = ()
+    """Before every verb's command: who runs it, if that is not who runs the tests."""
 
     def verb(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Runs a verb."""
         return subprocess.run(
-            [sys.executable, "-m", "localmodal", *arguments],
+            [*self.somebody, sys.executable, "-m", "localmodal", *arguments],
             env={**os.environ, "COLDSNAP_HOME": str(self.home), **environment},
             text=True,
             capture_output=True,
             check=False,
         )
 
-    def start(self) -> None:
+    def start(self, **environment: str) -> None:
         """Starts the daemon, if it does not run."""
-        started = self.verb("start")
+        started = self.verb("start", **environment)
         assert started.returncode == 0, started.stderr
         self.env = json.loads(started.stdout)
 
@@ -72,3 +80,9 @@ def make_home(folder: Path) -> Path:
         if (coldsnap_home() / shared).exists():
             (folder / shared).symlink_to(coldsnap_home() / shared)
     return folder
+
+
+def needs_nobody() -> None:
+    """Skips the test where the machine lets one be nobody else."""
+    if subprocess.run([*NOBODY, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this machine lets nobody have a user namespace")

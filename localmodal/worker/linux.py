@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 MS_RDONLY = 0x1
 MS_REMOUNT = 0x20
 MS_BIND = 0x1000
-_MS_REC = 0x4000
+MS_REC = 0x4000
 _MS_SLAVE = 1 << 19
 MNT_DETACH = 0x2
 _CLONE_FS = 0x200
@@ -65,7 +65,7 @@ def leave_network() -> None:
 def leave_mounts() -> None:
     """Gives the calling thread, and it alone, mounts of its own: what it mounts from now on, nobody else sees."""
     _check(_libc.unshare(_CLONE_NEWNS), "unshare the mounts")
-    mount("none", Path("/"), flags=_MS_REC | _MS_SLAVE)
+    mount("none", Path("/"), flags=MS_REC | _MS_SLAVE)
 
 
 def change_folder(path: Path) -> None:

@@ -12,6 +12,8 @@ import os
 import shutil
 import socket
 import sys
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
@@ -24,7 +26,6 @@ from localmodal.worker.volume_links import VolumeLinks
 if TYPE_CHECKING:
     import signal
     from collections.abc import Awaitable, Callable, Sequence
-    from pathlib import Path
 
     from localmodal.home import Home
 
@@ -90,8 +91,7 @@ class ProcessRuntime:
 
     def __init__(self, home: Home, capabilities: Capabilities) -> None:
         self.capabilities = capabilities
-        self._mark = str(home.root)
-        self._folders = home.root / "processes"
+        self._home = home
         self._running: WeakSet[ProcessContainer] = WeakSet()
         self._volumes = VolumeLinks(home.root / "volume-links")
 
@@ -108,10 +108,9 @@ class ProcessRuntime:
         """Starts the program under a supervisor, in a folder of its own."""
         _refuse_what_cannot_be(launch)
         self._volumes.take(launch.binds)
-        folder = self._folders / launch.id
+        # A short name: programs make unix sockets in their folder for temporary files, and those have 107 bytes.
+        folder = Path(tempfile.mkdtemp(dir=self._home.temporary, prefix=""))
         try:
-            folder.mkdir(parents=True)
-            _link(folder, launch.cwd, launch.layers)
             supervising, pipes = await self._supervise(launch, folder)
         except OSError as error:
             await self._tidy_up(folder, launch)
@@ -121,6 +120,10 @@ class ProcessRuntime:
         return container
 
     async def _supervise(self, launch: Launch, folder: Path) -> tuple[asyncio.subprocess.Process, OutputPipes]:
+        working, temporary = folder / "work", folder / "tmp"
+        working.mkdir()
+        temporary.mkdir()
+        _link(working, launch.cwd, launch.layers)
         pipes = OutputPipes(launch.output)
         try:
             process = await asyncio.create_subprocess_exec(
@@ -128,18 +131,19 @@ class ProcessRuntime:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=pipes.stdout,
                 stderr=pipes.stderr,
-                env=self._environment(launch),
-                cwd=folder,
+                env=self._environment(launch, temporary),
+                cwd=working,
                 start_new_session=True,
             )
         finally:
             pipes.close_ours()
         return process, pipes
 
-    def _environment(self, launch: Launch) -> dict[str, str]:
-        # Byte code would be written into the layers, which are shared.
-        own = {"PYTHONDONTWRITEBYTECODE": "1"} if launch.purpose == "function" else {}
-        return {**own, **launch.env, "PYTHONPATH": _python_path(launch), _MARK: self._mark}
+    def _environment(self, launch: Launch, temporary: Path) -> dict[str, str]:
+        own = {"TMPDIR": str(temporary)}
+        if launch.purpose == "function":
+            own["PYTHONDONTWRITEBYTECODE"] = "1"  # it would be written into the layers, which are shared
+        return {**own, **launch.env, "PYTHONPATH": _python_path(launch), _MARK: str(self._home.root)}
 
     async def _tidy_up(self, folder: Path, launch: Launch) -> None:
         self._volumes.leave(launch.binds)
@@ -147,10 +151,10 @@ class ProcessRuntime:
 
     async def sweep(self) -> None:
         """Ends what an earlier daemon left behind: supervisors end with their daemon, unless they were killed too."""
-        for pid in processes_with_environment(_MARK, self._mark):
+        for pid in processes_with_environment(_MARK, str(self._home.root)):
             kill_tree(pid)
         self._volumes.sweep()
-        shutil.rmtree(self._folders, ignore_errors=True)
+        self._home.clear()
 
 
 def _refuse_what_cannot_be(launch: Launch) -> None:

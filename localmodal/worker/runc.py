@@ -118,6 +118,7 @@ class RuncRuntime:
     def __init__(self, home: Home, networks: NetworkPool, capabilities: Capabilities, path: str) -> None:
         self.capabilities = capabilities
         self.disk = Disk(home)
+        self._home = home
         self._running: WeakSet[RuncContainer] = WeakSet()
         self._networks = networks
         self._path = path
@@ -249,6 +250,7 @@ class RuncRuntime:
         shutil.rmtree(self._containers, ignore_errors=True)
         shutil.rmtree(self._state)
         self._state.mkdir(mode=0o700)
+        self._home.clear()
 
     @property
     def _no_memory(self) -> Path:

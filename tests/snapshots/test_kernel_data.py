@@ -2,6 +2,7 @@
 
 import asyncio
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,36 @@ async def test_what_lies_in_the_run_folder_is_still_seen_after_entering(kernel_d
 
     names = await asyncio.to_thread(linux.in_own_thread, listed)
     assert set(names) - {"criu.kdat"} == {path.name for path in Path("/run").iterdir()} - {"criu.kdat"}
+
+
+async def test_what_criu_leaves_in_the_folder_for_temporary_files_is_not_on_this_machine(kernel_data):
+    def left():
+        kernel_data.enter()
+        made = subprocess.run(["mktemp", "-d", "/tmp/.criu.mntns.XXXXXX"], capture_output=True, text=True, check=True)
+        return Path(made.stdout.strip())
+
+    assert not (await asyncio.to_thread(linux.in_own_thread, left)).exists()
+
+
+async def test_what_it_needs_is_still_seen_where_it_lies_among_temporary_files(needs_snapshots):
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        disk = Path(folder, "local/disk")
+        disk.mkdir(parents=True)
+        Path(folder, "tools").symlink_to(needs_snapshots.parent)
+        kernel_data = KernelData(Path(folder, "local/kernel-data"), Path(folder, "tools/criu"))
+        await kernel_data.make()
+
+        def seen():
+            linux.leave_mounts()
+            linux.mount("tmpfs", disk, "tmpfs")
+            (disk / "layer").touch()
+            kernel_data.enter()
+            return (disk / "layer").exists(), checked(Path(folder, "tools/criu")), [*Path("/tmp").iterdir()]
+
+        layer, said, others = await asyncio.to_thread(linux.in_own_thread, seen)
+    assert layer
+    assert "Loaded kdat cache" in said
+    assert others == [Path(folder)]
 
 
 async def test_without_it_everything_still_works(tmp_path, caplog):

@@ -10,13 +10,10 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 from pulumi_project import CHAT, SOURCE, Project, environment
-from real_daemon import Daemon, make_home
+from real_daemon import NOBODY, Daemon, make_home, needs_nobody
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-# Its files are still those of whoever runs the tests: the project may lie in a home folder that nobody else can enter.
-NOBODY = ("unshare", "--user", "--map-user=1000", "--map-group=1000", "--", "setpriv", "--no-new-privs")
 
 
 def as_nobody(project: Project, *command: str) -> subprocess.CompletedProcess[str]:
@@ -40,8 +37,7 @@ def coldsnap(project: Project, *arguments: str) -> subprocess.CompletedProcess[s
 @pytest.fixture(scope="module")
 def powerless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """A project of somebody without rights, with a home of its own; nothing is deployed yet."""
-    if subprocess.run([*NOBODY, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("this machine lets nobody have a user namespace")
+    needs_nobody()
     home = Daemon(make_home(tmp_path_factory.mktemp("powerless")))
     env = environment(home, tmp_path_factory.mktemp("pulumi"))
     project = Project(tmp_path_factory.mktemp("project") / "project", env, "local", NOBODY)

@@ -78,7 +78,7 @@ async def test_paths_that_an_image_gives_in_full_are_found_in_every_layer(proces
 
 async def test_nothing_of_a_program_is_left_after_its_end(process):
     await process.shell("echo x > file; mkdir -p deep/folder")
-    assert list((process.home.root / "processes").iterdir()) == []
+    assert list(process.home.temporary.iterdir()) == []
 
 
 async def test_processes_end_when_their_daemon_is_killed(home):

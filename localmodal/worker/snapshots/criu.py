@@ -179,7 +179,7 @@ class CriuSnapshotter:
 
     def _work_folder(self) -> tempfile.TemporaryDirectory[str]:
         """Where CRIU leaves its log."""
-        return tempfile.TemporaryDirectory(dir=self._home.root, prefix="criu-")
+        return tempfile.TemporaryDirectory(dir=self._home.temporary, prefix="criu-")
 
 
 def _own_memory(process: int) -> int:

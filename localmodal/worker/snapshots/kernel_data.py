@@ -1,16 +1,20 @@
-"""CRIU's cache of what the kernel can do, put where CRIU looks for it without a trace of it outside our folders.
+"""Where CRIU runs: with its cache of what the kernel can do, and without leaving a trace outside our folders.
 
 CRIU probes the kernel at every start, 30 ms or more, unless it finds `/run/criu.kdat`; it writes that file only where
 /run is a tmpfs. Under runc it looks in the mount namespace that runc was started in. So the file is made once, in a
 mount namespace with a tmpfs on /run, and each runc that starts CRIU is started in a namespace of its own whose /run is
 an overlay of the folder with that file over the machine's /run. It belongs to one kernel and one CRIU build: the daemon
 makes it anew at its start.
+
+CRIU also makes folders in /tmp, by a name that cannot be changed, and leaves them there if it is killed. So that
+namespace has a /tmp of its own, in which nothing of the machine's is left but what CRIU needs.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -19,12 +23,15 @@ from localmodal.worker import linux
 
 log = logging.getLogger(__name__)
 
-_RUN = Path("/run")
+_RUN, _TMP = Path("/run"), Path("/tmp")  # noqa: S108  # what is made there is what this is about
 _FILE = "criu.kdat"
 
 
 class KernelData:
-    """The cache, in a folder of ours; `enter` shows it to the programs that the calling thread starts."""
+    """The cache; `enter` shows it to the programs that the calling thread starts.
+
+    `folder` is made for it, beside all that CRIU reads and writes.
+    """
 
     def __init__(self, folder: Path, criu: Path) -> None:
         self._folder = folder
@@ -42,10 +49,14 @@ class KernelData:
             log.warning("CRIU starts without its kernel cache, some 30 ms slower: %s", error)
 
     def enter(self) -> None:
-        """Moves the calling thread, and it alone, to where CRIU finds the cache; it must end soon after."""
+        """Moves the calling thread, and it alone, to where CRIU leaves no trace and finds the cache.
+
+        The thread must end soon after.
+        """
+        linux.leave_mounts()
         if (self._folder / _FILE).exists():
-            linux.leave_mounts()
             linux.mount("overlay", _RUN, "overlay", linux.MS_RDONLY, f"lowerdir={self._folder}:{_RUN}")
+        _empty_tmp(but_for={self._folder.parent, self._criu.parent, self._criu.resolve().parent})
 
     def _probe(self) -> None:
         linux.leave_mounts()
@@ -53,3 +64,13 @@ class KernelData:
         # Its answer does not matter: `check` fails for features that nobody asks for here, and writes the file first.
         subprocess.run([self._criu, "check"], capture_output=True, check=False, stdin=subprocess.DEVNULL)
         shutil.copyfile(_RUN / _FILE, self._folder / _FILE)
+
+
+def _empty_tmp(but_for: set[Path]) -> None:
+    """Mounts a new /tmp, and in it those of the folders that lie in the old one, with what is mounted below them."""
+    kept = {path: os.open(path, os.O_PATH) for path in but_for if path.is_relative_to(_TMP)}
+    linux.mount("tmpfs", _TMP, "tmpfs")
+    for path, handle in kept.items():
+        path.mkdir(parents=True, exist_ok=True)
+        linux.mount(f"/proc/self/fd/{handle}", path, flags=linux.MS_BIND | linux.MS_REC)
+        os.close(handle)
