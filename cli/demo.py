@@ -1,16 +1,21 @@
 """`coldsnap demo`: the stack `local`, a question to its model, and the before and after."""
 
 import json
+import os
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from subprocess import DEVNULL
 
 import httpx
 import typer
 
 from cli.boots import before_and_after, records_of
 from cli.phases import show
+from cli.quiet import Quiet
 from cli.screen import console
+from service.backend import environment_of
 from service.failure import Failure
 from service.status import ServiceStatus, services
 
@@ -35,12 +40,25 @@ def _pulumi(*arguments: str) -> None:
 
 
 def _ask(entry: ServiceStatus) -> None:
+    _end_warm_containers(entry)
     known = _containers(entry)
     console.print(f"\n[bold]{entry.service}[/bold] at {entry.url}/v1")
     console.print(f"[dim]> {QUESTION}[/dim]")
     for word in _answer(entry):
         console.print(word, end="", highlight=False, markup=False)
     console.print(f"[dim]answered by {_who_answered(entry, known)}[/dim]\n")
+
+
+def _end_warm_containers(entry: ServiceStatus) -> None:
+    """So that the question meets a start of a container, also if one is warm from a question of a moment ago."""
+    backend = {**os.environ, **environment_of(entry.backend, entry.environment, Quiet())}
+    modal = [sys.executable, "-m", "modal", "container"]
+    listed = subprocess.run([*modal, "list", "--json"], env=backend, capture_output=True, check=True).stdout
+    for container in json.loads(listed):
+        if container["app_name"] == entry.app_name:
+            subprocess.run(
+                [*modal, "stop", "--yes", container["container_id"]], env=backend, check=False, stdout=DEVNULL
+            )
 
 
 def _answer(entry: ServiceStatus) -> Iterator[str]:
