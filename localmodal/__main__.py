@@ -96,7 +96,8 @@ def _logs(home: Home, *, follow: bool) -> int:
 
 
 def _serve(home: Home, ready_fd: int | None) -> int:
-    from localmodal.daemon import Daemon, DaemonError  # noqa: PLC0415 (the other verbs answer faster without)
+    from localmodal.daemon import Daemon  # noqa: PLC0415 (the other verbs answer faster without)
+    from localmodal.errors import DaemonError  # noqa: PLC0415 (as above)
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("grpclib.server").setLevel(logging.WARNING)  # it logs every client that hangs up

@@ -6,6 +6,8 @@ import fcntl
 import hashlib
 import importlib.metadata
 import json
+import os
+import struct
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -48,14 +50,23 @@ class Endpoint:
 
     @classmethod
     def read(cls, home: Home) -> Endpoint | None:
-        """The daemon that runs now, if one does."""
-        if not is_locked(home) or not home.endpoint.exists():
+        """The daemon that runs now, if one does.
+
+        One that is still starting has not written its own endpoint yet: the file may be that of one that was killed.
+        """
+        if (pid := holder(home.daemon_lock)) is None or not home.endpoint.exists():
             return None
-        return cls(**json.loads(home.endpoint.read_text(encoding="ascii")))
+        endpoint = cls(**json.loads(home.endpoint.read_text(encoding="ascii")))
+        return endpoint if endpoint.pid == pid else None
 
 
 class Lock:
-    """A file that is locked for as long as its holder lives, however it ends."""
+    """A file that is locked for as long as its holder lives, however it ends.
+
+    A POSIX lock: no child inherits it, and who looks whether it is held (`holder`) takes nothing, so that two who look
+    at the same time see neither each other nor stop a daemon that is starting. A process must not open the file again
+    while it holds the lock: closing it would give the lock back.
+    """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -64,8 +75,8 @@ class Lock:
     def take(self, *, wait: bool) -> bool:
         """Takes the lock; False if somebody else has it and we do not wait."""
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
+            fcntl.lockf(self._file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except (BlockingIOError, PermissionError):  # POSIX allows either
             return False
         return True
 
@@ -74,11 +85,15 @@ class Lock:
         self._file.close()
 
 
-def is_locked(home: Home) -> bool:
-    """Whether a daemon of this home lives."""
-    if not home.daemon_lock.exists():
-        return False
-    lock = Lock(home.daemon_lock)
-    free = lock.take(wait=False)
-    lock.release()
-    return not free
+_STRUCT_FLOCK = struct.Struct("hhqqi0q")
+"""Type, whence, start, length and process of fcntl's `struct flock` on a 64-bit Linux."""
+
+
+def holder(lock: Path) -> int | None:
+    """The process that holds a lock now; None if nobody does."""
+    if not lock.exists():
+        return None
+    whole_file = _STRUCT_FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+    with lock.open() as file:
+        kind, _, _, _, pid = _STRUCT_FLOCK.unpack(fcntl.fcntl(file, fcntl.F_GETLK, whole_file))
+    return None if kind == fcntl.F_UNLCK else pid

@@ -1,6 +1,10 @@
-"""What the client is told when something is not there."""
+"""What goes wrong in words: for the client when something is not there, for a person when the daemon cannot run."""
 
 from grpclib import GRPCError, Status
+
+
+class DaemonError(Exception):
+    """The daemon cannot run: why, and what to do."""
 
 
 def not_found(what: str, name: str, hint: str = "") -> GRPCError:

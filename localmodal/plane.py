@@ -1,9 +1,10 @@
-"""The control plane's parts, wired by the daemon and handed to every group of calls."""
+"""The control plane's parts, put together by `assembly.py` and handed to every group of calls."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from localmodal.settings import Signer
 
 if TYPE_CHECKING:
     from localmodal.apps.apps import Apps
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from localmodal.objects.queues import Queues
     from localmodal.objects.secrets import Secrets
     from localmodal.objects.volumes import Volumes
-    from localmodal.settings import Settings, Signer
+    from localmodal.settings import Settings
     from localmodal.store import Store
     from localmodal.tasks.calls import Calls
     from localmodal.tasks.logs import Logs
@@ -33,14 +34,9 @@ if TYPE_CHECKING:
     from localmodal.worker.worker import Worker
 
 
-@dataclass
 class Plane:
-    """One daemon's parts."""
+    """One daemon's parts. Each is added once, after those that it needs, before the first client comes."""
 
-    home: Home
-    store: Store
-    settings: Settings
-    signer: Signer
     environments: Environments
     objects: Objects
     dicts: Dicts
@@ -63,3 +59,9 @@ class Plane:
     worker: Worker
     scheduler: Scheduler
     deployments: Deployments
+
+    def __init__(self, home: Home, store: Store, settings: Settings) -> None:
+        self.home = home
+        self.store = store
+        self.settings = settings
+        self.signer = Signer(settings)

@@ -14,7 +14,8 @@ from localmodal.api.group import Group
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
-    from localmodal.tasks.calls import Call, Channel
+    from localmodal.tasks.calls import Call
+    from localmodal.tasks.channel import Channel
 
 _MOST_OUTSTANDING = 1000
 """Inputs of one `map` that may wait or run at once; the client holds the others back."""
@@ -80,12 +81,9 @@ class CallCalls(Group):
             num_unfinished_inputs=len(call.unfinished),
         )
 
-    async def FunctionCallGetDataOut(
-        self, request: api_pb2.FunctionCallGetDataRequest
-    ) -> AsyncIterator[api_pb2.DataChunk]:
+    def FunctionCallGetDataOut(self, request: api_pb2.FunctionCallGetDataRequest) -> AsyncIterator[api_pb2.DataChunk]:
         """What a generator yields, as it comes."""
-        async for chunk in stream(self.plane.calls.get(request.function_call_id).data_out, request.last_index):
-            yield chunk
+        return stream(self.plane.calls.get(request.function_call_id).data_out, request.last_index)
 
     async def FunctionCallCancel(self, request: api_pb2.FunctionCallCancelRequest) -> Empty:
         """Ends a call's inputs, the running ones too."""

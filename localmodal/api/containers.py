@@ -69,12 +69,9 @@ class ContainerCalls(Group):
         pool, _ = self._own
         return api_pb2.FunctionGetDynamicConcurrencyResponse(concurrency=pool.concurrency(request))
 
-    async def FunctionCallGetDataIn(
-        self, request: api_pb2.FunctionCallGetDataRequest
-    ) -> AsyncIterator[api_pb2.DataChunk]:
+    def FunctionCallGetDataIn(self, request: api_pb2.FunctionCallGetDataRequest) -> AsyncIterator[api_pb2.DataChunk]:
         """The body of a web request, the messages of a websocket."""
-        async for chunk in stream(self.plane.calls.get(request.function_call_id).data_in, request.last_index):
-            yield chunk
+        return stream(self.plane.calls.get(request.function_call_id).data_in, request.last_index)
 
     async def FunctionCallPutDataOut(self, request: api_pb2.FunctionCallPutDataRequest) -> Empty:
         """What a generator yields, or a web function answers."""

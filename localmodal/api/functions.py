@@ -8,20 +8,16 @@ from grpclib import GRPCError, Status
 from modal_proto import api_pb2
 
 from localmodal.api.group import Group
-from localmodal.apps.functions import DEFAULT_MAX_CONTAINERS, default_settings, refuse_what_is_not_served
+from localmodal.apps.definitions import DEFAULT_MAX_CONTAINERS, default_settings, refuse_what_is_not_served
 from localmodal.apps.layout import class_handle, function_handle, handle_of
 from localmodal.errors import not_found
 from localmodal.ids import new_id
 from localmodal.images.config import ImageError
+from localmodal.messages import copy_shared
 
 if TYPE_CHECKING:
     from localmodal.apps.apps import App, Version
     from localmodal.apps.functions import Function
-
-_SHARED = {one.name for one in api_pb2.Function.DESCRIPTOR.fields} & {
-    one.name for one in api_pb2.FunctionData.DESCRIPTOR.fields
-}
-"""Fields of a `Function` that are repeated in the `FunctionData` around it."""
 
 
 class FunctionCalls(Group):
@@ -32,15 +28,7 @@ class FunctionCalls(Group):
     async def FunctionPrecreate(self, request: api_pb2.FunctionPrecreateRequest) -> api_pb2.FunctionPrecreateResponse:
         """Gives a function its id and its web address, so that other functions can refer to it."""
         app = self._app(request.app_id)
-        function = api_pb2.Function(
-            function_name=request.function_name,
-            function_type=request.function_type,
-            webhook_config=request.webhook_config,
-            method_definitions=request.method_definitions,
-            function_schema=request.function_schema,
-            supported_input_formats=request.supported_input_formats,
-            supported_output_formats=request.supported_output_formats,
-        )
+        function = copy_shared(request, api_pb2.Function())
         self.plane.web_names.fill_in(app, function)
         return api_pb2.FunctionPrecreateResponse(
             function_id=self.plane.functions.new_id(app.id, request.existing_function_id),
@@ -189,13 +177,6 @@ def _data(request: api_pb2.FunctionCreateRequest) -> api_pb2.FunctionData:
 
 def _with_shared_fields(data: api_pb2.FunctionData, function: api_pb2.Function) -> api_pb2.FunctionData:
     """The definition with what the client reads of it outside its functions, web addresses among it."""
-    shared = api_pb2.FunctionData()
-    for descriptor, value in function.ListFields():
-        if descriptor.name in _SHARED:
-            field = getattr(shared, descriptor.name)
-            if hasattr(field, "MergeFrom"):
-                field.MergeFrom(value)
-            else:
-                setattr(shared, descriptor.name, value)
+    shared = copy_shared(function, api_pb2.FunctionData())
     shared.ranked_functions.extend(data.ranked_functions)
     return shared

@@ -28,7 +28,7 @@ current_caller: ContextVar[Caller] = ContextVar("current_caller")
 class Group:
     """A group of calls. A public method named like a call of `modal_proto` serves it.
 
-    Unary calls are coroutines `request -> response`; streaming answers are async generators of responses.
+    Unary calls are coroutines `request -> response`; streaming ones return an async iterator of responses.
     """
 
     def __init__(self, plane: Plane) -> None:

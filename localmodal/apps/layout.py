@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from modal_proto import api_pb2
 
+from localmodal.messages import copy_shared
+
 if TYPE_CHECKING:
     from localmodal.apps.apps import App, Version
     from localmodal.apps.functions import Function
@@ -14,29 +16,15 @@ if TYPE_CHECKING:
 
 def function_handle(function: api_pb2.Function, app_id: str, definition_id: str = "") -> api_pb2.FunctionHandleMetadata:
     """What a handle of a function needs to know to call it. `function` has its web addresses in it."""
-    handle = _handle(function)
-    handle.class_parameter_info.CopyFrom(function.class_parameter_info)
-    handle.is_method = function.is_method
+    handle = copy_shared(function, api_pb2.FunctionHandleMetadata())
     for name, method in function.method_definitions.items():
-        of_method = _handle(method)
+        of_method = copy_shared(method, handle.method_handle_metadata[name])
         of_method.is_method, of_method.use_method_name = True, name
-        handle.method_handle_metadata[name].CopyFrom(of_method)
     for one in (handle, *handle.method_handle_metadata.values()):
         one.definition_id, one.app_id = definition_id, app_id
     if function.is_server:
         handle._experimental_flash_urls.append(function.web_url)  # noqa: SLF001 (the field's name on the wire)
     return handle
-
-
-def _handle(one: api_pb2.Function | api_pb2.MethodDefinition) -> api_pb2.FunctionHandleMetadata:
-    return api_pb2.FunctionHandleMetadata(
-        function_name=one.function_name,
-        function_type=one.function_type,
-        function_schema=one.function_schema,
-        supported_input_formats=one.supported_input_formats,
-        supported_output_formats=one.supported_output_formats,
-        web_url=one.web_url,
-    )
 
 
 def handle_of(plane: Plane, function: Function) -> api_pb2.FunctionHandleMetadata:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from modal_proto import api_pb2
 
+from localmodal.api.groups import make_groups
 from localmodal.api.server import Service
 from localmodal.apps.layout import app_layout
 from localmodal.ids import new_id
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from localmodal.api.group import Group
     from localmodal.plane import Plane
     from localmodal.tasks.tasks import Task
     from localmodal.worker.worker import RunningTask
@@ -33,15 +33,10 @@ _HOME = "/root"
 class TaskLauncher:
     """Starts the containers of this control plane (a pool's `Launcher`)."""
 
-    def __init__(self) -> None:
-        self._plane: Plane
-        self._service: Service
-        self._servers: dict[str, TaskServer] = {}
-
-    def connect(self, plane: Plane, groups: list[Group]) -> None:
-        """Called once, before the first launch: the control plane is whole only after its launcher is there."""
+    def __init__(self, plane: Plane) -> None:
         self._plane = plane
-        self._service = Service(groups, lambda *_: None)  # who reaches a container's socket is that container
+        self._service = Service(make_groups(plane), lambda *_: None)  # who reaches its socket is that container
+        self._servers: dict[str, TaskServer] = {}
 
     async def launch(self, task: Task) -> RunningTask:
         """Starts a task's container."""

@@ -7,7 +7,6 @@ import logging
 import time
 from collections import deque
 from itertools import islice
-from math import ceil
 from typing import TYPE_CHECKING, Protocol
 
 from modal_proto import api_pb2
@@ -15,6 +14,7 @@ from modal_proto import api_pb2
 from localmodal.errors import not_found
 from localmodal.pulse import Pulse
 from localmodal.tasks.attempts import LINES_SHOWN, Attempts
+from localmodal.tasks.starts import Starts
 from localmodal.tasks.tasks import Phase, Task, in_words, result_of
 from localmodal.worker.container import ContainerError, Exit
 
@@ -36,8 +36,6 @@ _LONG_POLL = 55.0
 """Seconds that a container's question for inputs may wait; it asks again."""
 _DRAIN_GRACE = 30.0
 """Seconds that a container has for its exit hooks once it is told to end."""
-_LONGEST_BACKOFF = 60.0
-"""Seconds between two starts of a function whose containers keep dying."""
 
 
 class Launcher(Protocol):
@@ -75,10 +73,9 @@ class Pool:
         self.waiting_for_server = 0
         """Requests that wait for a container of an `@app.server`."""
         self.changed = Pulse()
-        self._failed_starts = 0
+        self._starts = Starts(self.scale)
         self._given_up: ContainerError | None = None
         """Why the requests that waited for a server were last sent away."""
-        self._backoff: asyncio.TimerHandle | None = None
         self._background: set[asyncio.Task[None]] = set()
         self.stopped = False
 
@@ -198,7 +195,7 @@ class Pool:
 
     def scale(self) -> None:
         """Starts the containers that are missing. Called whenever something changes that it depends on."""
-        if self.stopped or self._backoff:
+        if self.stopped or self._starts.paused:
             return
         for _ in range(self._wanted() - len(self._live())):
             task = self._records.new(self.function)
@@ -206,13 +203,8 @@ class Pool:
             self.spawn(self._live_and_die(task))
 
     def _wanted(self) -> int:
-        function, live = self.function, self._live()
-        busy = sum(len(task.running) + task.leases for task in live)
-        load = len(self.queue) + busy + self.waiting_for_server
-        target = function.definition.http_config.target_concurrency if function.definition.is_server else 0
-        needed = ceil(load / max(1, target or function.target_inputs))
-        buffer = function.settings.buffer_containers if load else 0
-        return min(max(needed + buffer, function.settings.min_containers), function.max_containers)
+        busy = sum(len(task.running) + task.leases for task in self._live())
+        return self.function.containers_for(len(self.queue) + busy + self.waiting_for_server)
 
     def spawn(self, work: Awaitable[None]) -> None:
         """Does something in the background; the pool ends only after it."""
@@ -253,7 +245,7 @@ class Pool:
         if task.phase is Phase.STARTING:
             task.phase = Phase.READY
             task.set_timer(None)
-            self._failed_starts = 0
+            self._starts.succeed()
             self._rest(task)
             self.changed.beat()
 
@@ -278,8 +270,7 @@ class Pool:
         for task in self._live():
             if restart or task.function.definition_id != self.function.definition_id:
                 self.drain(task)
-        self._failed_starts = 0
-        self._call_backoff_off()
+        self._starts.forget()
         self.settings_changed()
 
     def drain(self, task: Task) -> None:
@@ -339,19 +330,17 @@ class Pool:
         if task.container and task.container.restored and task.result is None:
             self._launcher.lost_faith(task, reason)
             return
-        self._failed_starts += 1
+        self._starts.fail()
         task.log.system(f"The container did not start: {reason}.")
-        if self._failed_starts >= MOST_FAILED_STARTS:
+        if self._starts.failed >= MOST_FAILED_STARTS:
             self._fail_waiting(task, result, reason)
-        delay = min(2.0 ** (self._failed_starts - 1) / 2, _LONGEST_BACKOFF)
-        self._backoff = asyncio.get_running_loop().call_later(delay, self._try_again)
 
     def _fail_waiting(self, task: Task, result: Result, reason: str) -> None:
         """The waiting inputs get what the container said itself, or our account of how it ended."""
         if task.result is None:
             result = Result(
                 status=Result.GENERIC_STATUS_INTERNAL_FAILURE,
-                exception=f"{task.function.tag}: {self._failed_starts} containers in a row did not start. "
+                exception=f"{task.function.tag}: {self._starts.failed} containers in a row did not start. "
                 f"The last one, {task.id}: {reason}. Its last lines:\n{task.log.tail(LINES_SHOWN)}",
             )
         self._given_up = ContainerError(result.exception or reason)
@@ -359,21 +348,12 @@ class Pool:
         for one in waiting:
             self._calls.finish(one, api_pb2.FunctionGetOutputsItem(result=result, task_id=task.id))
 
-    def _try_again(self) -> None:
-        self._call_backoff_off()
-        self.scale()
-
-    def _call_backoff_off(self) -> None:
-        if self._backoff:
-            self._backoff.cancel()
-        self._backoff = None
-
     # -- the end
 
     async def stop(self, reason: str) -> None:
         """Ends everything: the waiting and running inputs with a reason, the containers at once."""
         self.stopped = True
-        self._call_backoff_off()
+        self._starts.end_pause()
         running = [one for task in self.tasks.values() for one in self._attempts.end_all(task)]
         for one in [*self.queue, *running, *self._attempts.give_up()]:
             self._calls.fail(one, Result.GENERIC_STATUS_TERMINATED, reason)
@@ -386,7 +366,7 @@ class Pool:
     async def close(self) -> None:
         """Ends the containers at once; what waits or runs stays accepted, for the next daemon."""
         self.stopped = True
-        self._call_backoff_off()
+        self._starts.end_pause()
         self.queue.clear()
         self._attempts.give_up()
         for task in list(self.tasks.values()):

@@ -57,7 +57,7 @@ def test_a_map_returns_exceptions_if_asked_to(app, deploy):
         return number
 
     deploy(app)
-    answers = list(odd.map(range(4), return_exceptions=True, wrap_returned_exceptions=False))
+    answers = list(odd.map(range(4), return_exceptions=True))
     assert [type(answer) for answer in answers] == [ValueError, int, ValueError, int]
 
 
@@ -121,7 +121,10 @@ def test_five_megabytes_pass_in_both_directions(app, deploy):
     assert turn.remote(data) == data[::-1]
 
 
-def test_a_cancelled_call_ends_and_its_container_lives_on(app, deploy):
+@pytest.fixture
+def wait(app, deploy) -> modal.Function:
+    """A function that sleeps, then says which container it ran in."""
+
     @app.function(serialized=True, max_containers=1)
     def wait(seconds: float) -> str:
         import os
@@ -131,9 +134,20 @@ def test_a_cancelled_call_ends_and_its_container_lives_on(app, deploy):
         return os.environ["MODAL_TASK_ID"]
 
     deploy(app)
+    return wait
+
+
+def running(function: modal.Function) -> modal.FunctionCall:
+    """A call that a container works on, and will for long."""
+    call = function.spawn(120)
+    while not function.get_current_stats().num_running_inputs:
+        time.sleep(0.05)
+    return call
+
+
+def test_a_cancelled_call_ends_and_its_container_lives_on(wait):
     first = wait.remote(0)
-    call = wait.spawn(120)
-    time.sleep(1)
+    call = running(wait)
     call.cancel()
     with pytest.raises(modal.exception.Error):
         call.get(timeout=10)
@@ -159,20 +173,9 @@ def test_a_cancelled_call_that_waits_is_never_run(app, deploy, client):
         assert set(ran.keys()) == {"first", "third"}
 
 
-def test_cancelling_with_terminate_containers_ends_the_container(app, deploy):
-    @app.function(serialized=True)
-    def wait(seconds: float) -> str:
-        import os
-        import time
-
-        time.sleep(seconds)
-        return os.environ["MODAL_TASK_ID"]
-
-    deploy(app)
+def test_cancelling_with_terminate_containers_ends_the_container(wait):
     first = wait.remote(0)
-    call = wait.spawn(120)
-    time.sleep(1)
-    call.cancel(terminate_containers=True)
+    running(wait).cancel(terminate_containers=True)
     assert wait.remote(0) != first
 
 

@@ -4,13 +4,18 @@ import contextlib
 import json
 import socket
 import stat
+import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 
 import modal
 import psutil
 import pytest
 from modal_proto import api_pb2
+
+from localmodal.endpoint import Endpoint, holder
 
 
 def client_of(daemon) -> modal.Client:
@@ -40,6 +45,56 @@ def test_a_second_daemon_of_the_same_home_refuses_to_run(daemon):
     second = daemon.verb("serve")
     assert second.returncode == 1
     assert "A daemon runs already" in second.stderr
+
+
+def test_whoever_looks_whether_it_runs_keeps_no_other_from_starting_it(empty_home):
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(0.0001):
+            Endpoint.read(empty_home.paths)
+
+    empty_home.verb("status")
+    lookers = [threading.Thread(target=look) for _ in range(4)]
+    for looker in lookers:
+        looker.start()
+    try:
+        for _ in range(3):
+            empty_home.start()
+            empty_home.kill()
+    finally:
+        over.set()
+        for looker in lookers:
+            looker.join()
+
+
+STARTING = """
+import sys
+from pathlib import Path
+from localmodal.endpoint import Lock
+lock = Lock(Path(sys.argv[1]))
+print(lock.take(wait=False), flush=True)
+input()
+"""
+
+
+def test_a_daemon_that_is_still_starting_is_not_taken_for_the_one_that_was_killed(empty_home):
+    empty_home.start()
+    empty_home.kill()
+    command = [sys.executable, "-c", STARTING, empty_home.paths.daemon_lock]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as other:
+        assert other.stdout.readline() == "True\n"
+        assert holder(empty_home.paths.daemon_lock) == other.pid
+        assert empty_home.status["running"] is False
+        assert json.loads(empty_home.verb("stop").stdout) == {"stopped": False}
+
+
+def test_its_ports_are_none_that_the_kernel_gives_to_others_while_it_is_down(daemon):
+    first_of_others = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    if first_of_others < 20_000:
+        pytest.skip("the kernel gives nearly all ports away here")
+    assert max(daemon.status["grpc_port"], daemon.status["http_port"]) < first_of_others
 
 
 def test_starting_it_again_gives_the_same_environment(empty_home):
@@ -110,7 +165,7 @@ def test_after_a_crash_apps_answer_results_are_kept_and_what_was_pending_is_run(
         assert done.get(timeout=60) == 0
         running, waiting = wait.spawn(5), wait.spawn(1)
         while starts.len() < 2:
-            pass
+            time.sleep(0.05)
         containers = [one["id"] for one in daemon.status["containers"]]
         daemon.kill()
         daemon.start()
