@@ -34,6 +34,8 @@ class Exchange:
         """Held by whoever takes the response: a result that is asked for twice is not handed out in halves."""
         self.fed = False
         """The whole request has been passed on."""
+        self.abandoned = False
+        """The client has hung up."""
         self.answered = False
         """The whole response has been taken: what the app still does is its own business."""
         # Not durable: whoever asked is gone when the daemon is, and a request is not repeated behind their back.
@@ -56,6 +58,7 @@ class Exchange:
         while not message["type"].endswith(".disconnect"):
             await self._pass_on(message)
             message = await receive()
+        self.abandoned = True
         await self._pass_on(message)
         if not self.answered:
             asyncio.get_running_loop().call_later(DISCONNECT_GRACE, self.cancel)

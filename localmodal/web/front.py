@@ -15,8 +15,8 @@ from localmodal.objects.links import PREFIX
 from localmodal.web import replies
 from localmodal.web.asgi import header
 from localmodal.web.functions import WebFunction, WebFunctions
+from localmodal.web.protocol import FrontProtocol
 from localmodal.web.servers import Server, Servers
-from localmodal.web.trailers import FrontProtocol
 from localmodal.web.urls import APPS, below, label_of_host, split_path
 
 if TYPE_CHECKING:

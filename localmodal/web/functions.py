@@ -45,9 +45,10 @@ class WebFunction:
 class WebFunctions:
     """Serves requests and websockets through function calls."""
 
-    def __init__(self, calls: Calls, blobs: Blobs) -> None:
+    def __init__(self, calls: Calls, blobs: Blobs, answer_within: float = ANSWER_WITHIN) -> None:
         self._calls = calls
         self._blobs = blobs
+        self._answer_within = answer_within
         self._pending: dict[str, Exchange] = {}
 
     async def http(self, function: WebFunction, scope: Scope, receive: Receive, send: Send) -> None:
@@ -79,7 +80,7 @@ class WebFunctions:
     async def _answer(self, exchange: Exchange, scope: Scope, send: Send) -> None:
         while True:
             try:
-                await _deliver(exchange, scope, send)
+                await _deliver(exchange, scope, send, self._answer_within)
             except TimeoutError:
                 if exchange.fed:  # else the rest of the request would be lost
                     await self._redirect(exchange, scope, send)
@@ -115,10 +116,10 @@ class WebFunctions:
                 await self._answer(exchange, scope, send)
 
 
-async def _deliver(exchange: Exchange, scope: Scope, send: Send) -> None:
+async def _deliver(exchange: Exchange, scope: Scope, send: Send, begin_within: float) -> None:
     """Sends the app's response; TimeoutError if none began in time. One that breaks off is left incomplete."""
     started, last = False, "http.response.body"
-    async with asyncio.timeout(ANSWER_WITHIN) as limit, aclosing(exchange.messages()) as messages:
+    async with asyncio.timeout(begin_within) as limit, aclosing(exchange.messages()) as messages:
         async for message in messages:
             if message["type"] == "http.response.start":
                 limit.reschedule(None)
@@ -143,9 +144,9 @@ async def _explain(exchange: Exchange, scope: Scope, send: Send, *, begun: bool)
     """After a call that ended without a complete response: says why, or leaves what began visibly incomplete."""
     reply = replies.failure(await exchange.result())
     exchange.answered = True
-    if begun:
+    if begun and not exchange.abandoned:
         log.warning("%s %s: the response broke off: %s", scope.get("method", "WS"), scope["path"], reply.text)
-    else:
+    elif not begun:
         await reply(scope, send)
 
 

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import ReferenceType, WeakKeyDictionary, ref
 
+from grpclib import GRPCError
 from uvicorn.protocols.utils import ClientDisconnected
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
@@ -79,9 +80,7 @@ class Servers:
         try:
             task = await self._tasks.server_task(server.function_id)
         except Exception as error:  # noqa: BLE001 (whatever kept the container from starting is the client's answer)
-            await replies.unavailable(f"no container of this server is ready: {error or type(error).__name__}")(
-                scope, send
-            )
+            await replies.unavailable(f"no container of this server is ready: {_in_words(error)}")(scope, send)
             yield None
             return
         try:
@@ -108,6 +107,10 @@ async def _connection(task: ReferenceType[Task], port: int) -> socket.socket:
     return await running.container.connect(port)
 
 
+def _in_words(error: Exception) -> str:
+    return (error.message if isinstance(error, GRPCError) else str(error)) or type(error).__name__
+
+
 class _Passage:
     """One request on its way to a container and back."""
 
@@ -119,19 +122,21 @@ class _Passage:
         self._chunked = any(name == b"transfer-encoding" for name, _ in scope["headers"])
         self._trailers_asked = "http.response.trailers" in scope.get("extensions", {})
         self._head = _request_head(path, scope)
+        self._taken = False
+        """Something of the request's body has been passed on: it cannot be sent again."""
         self._sent = False
         self._started = False
+        self._gone = False
 
     async def run(self) -> None:
         try:
             if not await self._attempt(fresh=False):
                 await self._attempt(fresh=True)
         except OSError as error:
-            if self._started:
-                log.warning("%s %s: the response broke off", self._scope["method"], self._scope["path"])
-            else:
-                reason = f"the server's container did not answer: {error or 'it closed the connection'}"
-                await replies.bad_gateway(reason)(self._scope, self._send)
+            if not self._started:
+                await replies.bad_gateway(f"the server's container did not answer: {error}")(self._scope, self._send)
+            elif not self._gone:
+                log.warning("%s %s: the response broke off: %s", self._scope["method"], self._scope["path"], error)
 
     async def _attempt(self, *, fresh: bool) -> bool:
         """False: an old connection turned out to be closed, and the request may be repeated."""
@@ -142,7 +147,7 @@ class _Passage:
         try:
             await self._answer(upstream)
         except UpstreamLostError:
-            if self._started or not was_used or self._scope["method"] not in _REPEATABLE:
+            if not (was_used and self._repeatable):
                 raise
             return False
         finally:
@@ -150,14 +155,20 @@ class _Passage:
             self._pool.put_back(upstream, whole=self._sent)
         return True
 
+    @property
+    def _repeatable(self) -> bool:
+        return not (self._started or self._taken or self._gone) and self._scope["method"] in _REPEATABLE
+
     async def _feed(self, upstream: Upstream) -> None:
         """Passes the request's body on, then waits for the client to hang up: so does the request then."""
         while (message := await self._receive())["type"] == "http.request":
             if body := message["body"]:
+                self._taken = True
                 await upstream.write(b"%x\r\n%b\r\n" % (len(body), body) if self._chunked else body)
             self._sent = not message["more_body"]
             if self._chunked and self._sent:
                 await upstream.write(b"0\r\n\r\n")
+        self._gone = True
         upstream.transport.abort()
 
     async def _answer(self, upstream: Upstream) -> None:
@@ -198,10 +209,17 @@ async def _tunnel(
         await replies.bad_gateway(f"the server's container took no websocket: {error}")(scope, send)
 
 
-def _connect(sock: socket.socket, server: Server, scope: Scope) -> connect:
+class _Connect(connect):
+    """A websocket's client that leaves redirects to the one who asked."""
+
+    def process_redirect(self, exc: Exception) -> Exception:
+        return exc
+
+
+def _connect(sock: socket.socket, server: Server, scope: Scope) -> _Connect:
     query = scope["query_string"].decode("latin-1")
     headers = {name.decode(): value.decode("latin-1") for name, value in scope["headers"] if _belongs(name)}
-    return connect(
+    return _Connect(
         f"ws://{headers.pop('host', 'localhost')}{server.path.decode('latin-1')}{'?' + query if query else ''}",
         sock=sock,
         origin=headers.pop("origin", None),

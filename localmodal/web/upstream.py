@@ -35,8 +35,12 @@ def send_at_once(transport: asyncio.BaseTransport) -> None:
     transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
+LARGEST_HEAD = 64 * 1024
+"""Bytes of a request's or a response's head, of which more than one read may be too many before it is given up."""
+
+
 class UpstreamLostError(ConnectionError):
-    """The connection ended before the response was complete."""
+    """The connection ended before the response was complete; the message says why."""
 
 
 @dataclass
@@ -64,6 +68,8 @@ class Upstream(asyncio.Protocol):
         self.idle_since = 0.0
         self._loop = asyncio.get_running_loop()
         self._response = Response()
+        self._head_size = 0
+        self._failure = "it closed the connection"
         self._bodyless = False
         self._waiter: asyncio.Future[None] | None = None
         self._drained: asyncio.Future[None] | None = None
@@ -79,9 +85,21 @@ class Upstream(asyncio.Protocol):
         """Of asyncio: a part of a response."""
         try:
             self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            self.transport.abort()
+        except httptools.HttpParserError as error:
+            self._give_up(f"what it sent is no response in HTTP/1.1: {error}")
+        except httptools.HttpParserUpgrade:
+            self._give_up("it changed to another protocol")
+        self._limit_head(len(data))
         self._wake()
+
+    def _limit_head(self, received: int) -> None:
+        self._head_size += 0 if self._response.headed else received
+        if self._head_size > LARGEST_HEAD:
+            self._give_up(f"the headers of its response are larger than {LARGEST_HEAD} bytes")
+
+    def _give_up(self, reason: str) -> None:
+        self._failure = reason
+        self.transport.abort()
 
     def eof_received(self) -> None:
         """Of asyncio: the server has closed, which ends a response that has no length."""
@@ -105,6 +123,11 @@ class Upstream(asyncio.Protocol):
         if self._drained and not self._drained.done():
             self._drained.set_result(None)
         self._drained = None
+
+    def on_message_begin(self) -> None:
+        """Of httptools: a response. One that nobody asked for makes it give the connection up."""
+        if self._response.complete:
+            raise UpstreamLostError
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Of httptools: a header, or after the body a trailer."""
@@ -136,7 +159,7 @@ class Upstream(asyncio.Protocol):
         """Sends a request's head. `bodyless`: the response has none whatever its headers say (HEAD)."""
         if self._bodyless:  # the parser still waits for the body that the last response announced
             self._parser = httptools.HttpResponseParser(self)
-        self._response, self._bodyless = Response(), bodyless
+        self._response, self._head_size, self._bodyless = Response(), 0, bodyless
         self.transport.write(head)
 
     async def write(self, data: bytes) -> None:
@@ -175,7 +198,7 @@ class Upstream(asyncio.Protocol):
 
     async def _more(self) -> None:
         if self.lost:
-            raise UpstreamLostError
+            raise UpstreamLostError(self._failure)
         self._waiter = self._loop.create_future()
         await self._waiter
 

@@ -8,16 +8,20 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 import modal
 import pytest
+import web_site
 from grpclib.client import Channel
 from modal.environments import create_environment
 from modal_proto import api_pb2
 from modal_proto.api_grpc import ModalClientStub
+from websockets.asyncio.client import connect
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 """Functions are sent pickled, so a container's Python must be the test's own."""
 Deploy = Callable[..., modal.App]
+Visit = Callable[..., httpx.AsyncClient]
 
 
 @pytest.fixture
@@ -113,3 +117,43 @@ def deploy(client) -> Iterator[Deploy]:
     for app in deployed.values():
         with contextlib.suppress(modal.exception.Error):
             app.stop(client=client)
+
+
+@pytest.fixture(scope="module")
+def owner(daemon) -> Iterator[modal.Client]:
+    credentials = daemon.env["MODAL_TOKEN_ID"], daemon.env["MODAL_TOKEN_SECRET"]
+    with modal.Client(daemon.env["MODAL_SERVER_URL"], api_pb2.CLIENT_TYPE_CLIENT, credentials) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def site(owner) -> Iterator[modal.App]:
+    web_site.app.deploy(client=owner)
+    yield web_site.app
+    web_site.app.stop(client=owner)
+
+
+@pytest.fixture
+async def visit(daemon) -> AsyncIterator[Visit]:
+    """Makes clients that ask one label, by its name in the Host header: not every machine resolves `*.localhost`."""
+    clients: list[httpx.AsyncClient] = []
+
+    def visit(label: str) -> httpx.AsyncClient:
+        headers = {"Host": f"{label}.localhost"}
+        clients.append(httpx.AsyncClient(base_url=daemon.env["COLDSNAP_HTTP_URL"], headers=headers, timeout=60))
+        return clients[-1]
+
+    yield visit
+    for client in clients:
+        await client.aclose()
+
+
+@pytest.fixture
+def dial(daemon) -> Callable[..., connect]:
+    """Opens a websocket of one label, by path."""
+    base = daemon.env["COLDSNAP_HTTP_URL"].replace("http://", "ws://")
+
+    def dial(label: str, path: str, **options) -> connect:
+        return connect(f"{base}/_apps/{label}/{path}", proxy=None, **options)
+
+    return dial

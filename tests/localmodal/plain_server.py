@@ -39,6 +39,17 @@ async def digest(request: web.Request) -> web.Response:
     return web.Response(text=sha256.hexdigest())
 
 
+@routes.post("/upload")
+async def upload(request: web.Request) -> web.Response:
+    try:
+        while chunk := await request.content.readany():
+            seen.append(f"upload: {chunk.decode()}")
+    except (ConnectionError, web.RequestPayloadError):
+        seen.append("upload: broke off")
+        raise
+    return web.Response()
+
+
 @routes.get("/large")
 async def large(_: web.Request) -> web.Response:
     return web.Response(body=bytes(range(256)) * 4096 * 20)

@@ -2,73 +2,20 @@
 
 import asyncio
 import hashlib
-import os
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator
 
 import httpx
 import modal
 import pytest
 import web_site
-from modal_proto import api_pb2
-from websockets.asyncio.client import ClientConnection, connect
+from web_visitor import BOTH, PLAIN, connection, eventually, was_seen
+from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 MIB = 1 << 20
-Visit = Callable[..., httpx.AsyncClient]
 
 
-@pytest.fixture(scope="module")
-def owner(daemon) -> Iterator[modal.Client]:
-    credentials = daemon.env["MODAL_TOKEN_ID"], daemon.env["MODAL_TOKEN_SECRET"]
-    with modal.Client(daemon.env["MODAL_SERVER_URL"], api_pb2.CLIENT_TYPE_CLIENT, credentials) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def site(owner) -> Iterator[modal.App]:
-    web_site.app.deploy(client=owner)
-    yield web_site.app
-    web_site.app.stop(client=owner)
-
-
-@pytest.fixture
-async def visit(daemon, site) -> AsyncIterator[Visit]:
-    """Makes clients that ask one label, by its name in the Host header: not every machine resolves `*.localhost`."""
-    clients: list[httpx.AsyncClient] = []
-
-    def visit(label: str) -> httpx.AsyncClient:
-        headers = {"Host": f"{label}.localhost"}
-        clients.append(httpx.AsyncClient(base_url=daemon.env["COLDSNAP_HTTP_URL"], headers=headers, timeout=60))
-        return clients[-1]
-
-    yield visit
-    for client in clients:
-        await client.aclose()
-
-
-@pytest.fixture
-def dial(daemon, site) -> Callable[..., connect]:
-    """Opens a websocket of one label, by path."""
-    base = daemon.env["COLDSNAP_HTTP_URL"].replace("http://", "ws://")
-
-    def dial(label: str, path: str, **options) -> connect:
-        return connect(f"{base}/_apps/{label}/{path}", proxy=None, **options)
-
-    return dial
-
-
-BOTH = pytest.mark.parametrize("label", ["site-asgi", "site-web-server", "site-server"])
-"""Through a function's calls, through a call and a proxy in the container, and straight through."""
-PLAIN = pytest.mark.parametrize("label", ["site-web-server", "site-server"])
-
-
-async def eventually(check: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(30):
-        while not await check():
-            await asyncio.sleep(0.05)
-
+pytestmark = pytest.mark.usefixtures("site")
 
 # -- addresses
 
@@ -227,7 +174,7 @@ async def test_events_are_not_held_back(visit, label):
 
 async def test_a_request_and_its_response_flow_at_once(daemon, site):
     """Each part of the body is only sent once the one before has come back."""
-    reader, writer = await _connection(daemon)
+    reader, writer = await connection(daemon)
     writer.write(b"POST /echo HTTP/1.1\r\nhost: site-asgi.localhost\r\ntransfer-encoding: chunked\r\n\r\n")
     await reader.readuntil(b"\r\n\r\n")
     for part in (b"3\r\none\r\n", b"3\r\ntwo\r\n", b"0\r\n\r\n"):
@@ -243,89 +190,12 @@ async def test_trailers_come_for_who_asks(daemon, site):
     assert b"x-checksum" not in unasked
 
 
-async def _connection(daemon) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    return await asyncio.open_connection("127.0.0.1", int(daemon.env["COLDSNAP_HTTP_URL"].rsplit(":", 1)[1]))
-
-
 async def _raw(daemon, head: bytes) -> bytes:
-    reader, writer = await _connection(daemon)
+    reader, writer = await connection(daemon)
     writer.write(head + b"connection: close\r\n\r\n")
     answer = await reader.read()
     writer.close()
     return answer
-
-
-# -- clients that hang up
-
-
-async def test_an_app_hears_that_its_client_hung_up(visit):
-    client = visit("site-asgi")
-    async with client.stream("GET", "/generate") as response:
-        assert await anext(response.aiter_raw()) == b"token"
-    await eventually(lambda: _seen(client, "http.disconnect"))
-
-
-async def test_an_app_that_does_not_listen_is_cancelled(visit):
-    client = visit("site-asgi")
-    async with client.stream("GET", "/deaf") as response:
-        assert await anext(response.aiter_raw()) == b"token"
-    await eventually(lambda: _seen(client, "cancelled"))
-
-
-@PLAIN
-async def test_a_server_hears_that_its_client_hung_up(visit, label):
-    client = visit(label)
-    async with client.stream("GET", "/generate") as response:
-        assert (await anext(response.aiter_raw())).startswith(b"token")
-    await eventually(lambda: _seen(client, "hung up"))
-
-
-async def _seen(client: httpx.AsyncClient, what: str) -> bool:
-    return what in (await client.get("/seen")).json()
-
-
-# -- failures
-
-
-async def test_an_exception_is_the_answer(visit):
-    answer = await visit("site-asgi").get("/raise")
-    assert answer.status_code == 500
-    assert answer.text == "modal-http: internal error: status Failure: ValueError('no such luck')\n"
-
-
-@pytest.mark.parametrize(
-    ("label", "path"), [("site-asgi", "/break"), ("mortal-site", "/die"), ("site-mortalserver", "/die")]
-)
-async def test_a_response_that_breaks_off_is_no_whole_response(visit, label, path):
-    async with visit(label).stream("GET", path) as response:
-        parts = response.aiter_raw()
-        assert await anext(parts) == b"half"
-        with pytest.raises(httpx.RemoteProtocolError):
-            await anext(parts)
-
-
-async def test_a_container_that_dies_before_it_answers_is_an_error_with_its_reason(visit):
-    answer = await visit("mortal-site").get("/die-at-once")
-    assert answer.status_code == 500
-    assert answer.text.startswith("modal-http: internal error: status ")
-    assert "code 9" in answer.text
-
-
-async def test_another_container_serves_after_one_has_died(visit):
-    client = visit("mortal-site")
-    await client.get("/die-at-once")
-    assert (await client.get("/")).status_code == 200
-
-
-async def test_a_request_that_a_container_has_begun_fails_when_the_container_is_ended_by_hand(visit, daemon):
-    async with visit("mortal-site").stream("GET", "/deaf") as response:
-        parts = response.aiter_raw()
-        assert await anext(parts) == b"token"
-        container = (await visit("mortal-site").get("/")).json()["container"]
-        stop = [sys.executable, "-m", "modal", "container", "stop", "--yes", container]
-        await asyncio.to_thread(subprocess.run, stop, env={**os.environ, **daemon.env}, check=True, capture_output=True)
-        with pytest.raises(httpx.RemoteProtocolError):
-            await anext(parts)
 
 
 # -- credentials
@@ -407,7 +277,7 @@ async def test_a_websocket_can_be_refused(dial, label):
 async def test_a_websocket_hears_that_its_client_left(dial, visit):
     async with dial("site-asgi", "ws"):
         pass
-    await eventually(lambda: _seen(visit("site-asgi"), "websocket.disconnect"))
+    await eventually(lambda: was_seen(visit("site-asgi"), "websocket.disconnect"))
 
 
 async def test_a_websocket_whose_function_ends_is_closed_with_an_error(dial):

@@ -12,9 +12,10 @@ import time
 
 import modal
 import plain_server
+import raw_server
 
 image = modal.Image.from_registry(f"python:{sys.version_info.major}.{sys.version_info.minor}-slim-bookworm")
-app = modal.App("site", image=image.add_local_python_source("plain_server"))
+app = modal.App("site", image=image.add_local_python_source("plain_server", "raw_server"))
 
 
 class Site:
@@ -59,6 +60,11 @@ class Site:
             digest.update(message["body"])
             more = message["more_body"]
         await self.answer(send, digest.hexdigest().encode())
+
+    async def serve_upload(self, scope, receive, send) -> None:
+        while (message := await receive())["type"] == "http.request":
+            self.seen.append(f"upload: {message['body'].decode()}")
+        self.seen.append("upload: broke off")
 
     async def serve_echo(self, scope, receive, send) -> None:
         """Sends every part of the request back as soon as it comes."""
@@ -186,23 +192,25 @@ def wsgi():
     return application
 
 
-def serve_plain_http() -> None:
+def start(program) -> None:
     """A server that knows nothing of Modal, on port 8000."""
-    subprocess.Popen([sys.executable, plain_server.__file__, "8000"])
+    subprocess.Popen([sys.executable, program.__file__, "8000"])
 
 
 @app.function()
 @modal.concurrent(max_inputs=50)
 @modal.web_server(8000, startup_timeout=30)
 def web_server() -> None:
-    serve_plain_http()
+    start(plain_server)
 
 
 @app.server(port=8000, unauthenticated=True, max_containers=1)
 class Server:
+    program = plain_server
+
     @modal.enter()
     def start(self) -> None:
-        serve_plain_http()
+        start(self.program)
         while True:
             try:
                 socket.create_connection(("127.0.0.1", 8000)).close()
@@ -220,3 +228,8 @@ class PrivateServer(Server._get_user_cls()):
 @app.server(port=8000, unauthenticated=True)
 class MortalServer(Server._get_user_cls()):
     pass
+
+
+@app.server(port=8000, unauthenticated=True)
+class RawServer(Server._get_user_cls()):
+    program = raw_server

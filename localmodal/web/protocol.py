@@ -1,4 +1,7 @@
-"""Trailers after a response's body, for clients that ask with `TE: trailers`: uvicorn's HTTP/1.1 sends none."""
+"""A client's connection to the front: uvicorn's HTTP/1.1, and what that lacks.
+
+Trailers after a response's body, for clients that ask with `TE: trailers`; and a limit to the size of a request's head.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from localmodal.web.asgi import header
-from localmodal.web.upstream import send_at_once
+from localmodal.web.upstream import LARGEST_HEAD, send_at_once
 
 if TYPE_CHECKING:
     import asyncio
@@ -18,12 +21,33 @@ if TYPE_CHECKING:
 
 
 class FrontProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP/1.1 connection, with trailers."""
+    """One connection."""
+
+    _head_size: int | None = None
+    """Bytes that have been read of a head that is not whole yet."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Of asyncio: a client has come."""
         send_at_once(transport)
         super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Of asyncio: a part of a request, or of several."""
+        super().data_received(data)
+        if self._head_size is not None:
+            self._head_size += len(data)
+            if self._head_size > LARGEST_HEAD:
+                self.send_400_response(f"modal-http: the headers are larger than {LARGEST_HEAD} bytes\n")
+
+    def on_message_begin(self) -> None:
+        """Of httptools: a request."""
+        self._head_size = 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """Of httptools: the whole head."""
+        self._head_size = None
+        super().on_headers_complete()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         scope: Any = cycle.scope
