@@ -4,6 +4,7 @@
 `build` walks through an image's lines, which `dockerfile` reads, and says what `layers` (a seam) has to do for each:
     `container_layers`: a layer is the upper folder that commands in a container left over this machine's root
     `process_layers`: an image is a virtual environment, on a machine that cannot run containers
+    `layer_folder`: what both have in common
 `bases`, `pythons` and `environment` stand for images of a registry: this machine's root and a Python of its own.
 `tools` are images that the control plane needs itself: the client for each Python, and uv.
 """

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,12 +17,13 @@ from localmodal.images import installers
 from localmodal.images.config import ImageConfig
 from localmodal.images.environment import write_environment
 from localmodal.images.files import make_folder, size_of
+from localmodal.images.layer_folder import LayerFolder
 from localmodal.images.layers import Command
 from localmodal.images.running import run_to_its_end
 from localmodal.worker.container import Bind, Launch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Sequence
 
     from localmodal.images.layers import Placement
     from localmodal.images.pythons import Python
@@ -61,16 +63,10 @@ exec setpriv --reuid="$user" --regid="${group:-$(id -g "$user" 2>/dev/null || ec
 _PLACED_BELOW = "/run/coldsnap/files"
 
 
-class ContainerLayers:
-    """See the protocol `Layers`. A layer is a folder; one that is being made has another name until it is whole."""
+class ContainerLayers(LayerFolder):
+    """See the protocol `Layers`. A layer that is being made has another name until it is whole."""
 
     kind = "container"
-
-    def __init__(self, folder: Path, runtime: Runtime, cache: Path) -> None:
-        self._folder = folder
-        self._runtime = runtime
-        self._cache = cache
-        self._making = asyncio.Lock()
 
     async def machine(self) -> tuple[str, ...]:
         """This machine's root, less its /usr/local, plus what keeps package managers quiet."""
@@ -88,13 +84,7 @@ class ContainerLayers:
 
     async def _made(self, name: str, depends_on: list[object], write: Callable[[Path], None]) -> str:
         digest = hashlib.sha256(json.dumps([_FORMAT, *depends_on]).encode()).hexdigest()
-        layer = self._folder / f"{name}-{digest[:12]}"
-        async with self._making:
-            if not layer.exists():
-                part = _begin(layer)
-                await asyncio.to_thread(write, part)
-                part.rename(layer)
-        return layer.name
+        return await self._made_once(f"{name}-{digest[:12]}", partial(_make_whole, write))
 
     async def draft(self, name: str, below: Sequence[str], output: Output) -> ContainerDraft:
         """Begins a layer."""
@@ -111,17 +101,6 @@ class ContainerLayers:
         places = [(f"{folder}/python", layer) for folder in folders for layer in self.stack(names)]
         found = (path for path, layer in places if os.path.lexists(layer / path.lstrip("/")))
         return replace(config, python=next(found, ""))
-
-    def complete(self, names: Sequence[str]) -> bool:
-        """Every one of these layers is there."""
-        return all((self._folder / name).is_dir() for name in names)
-
-    def sweep(self, keep: Collection[str]) -> None:
-        """Removes every other layer, half-made ones too."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        for layer in self._folder.iterdir():
-            if layer.name not in keep:
-                shutil.rmtree(layer)
 
 
 class ContainerDraft:
@@ -186,6 +165,12 @@ def _begin(layer: Path) -> Path:
     part.mkdir(parents=True)
     part.chmod(0o755)
     return part
+
+
+def _make_whole(write: Callable[[Path], None], layer: Path) -> None:
+    part = _begin(layer)
+    write(part)
+    part.rename(layer)
 
 
 def _write_machine(layer: Path) -> None:

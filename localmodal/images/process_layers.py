@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,13 +19,14 @@ from localmodal.ids import new_id
 from localmodal.images import installers
 from localmodal.images.environment import write_environment
 from localmodal.images.files import copy_file, make_folder, replace_text, size_of
+from localmodal.images.layer_folder import LayerFolder
 from localmodal.images.layers import CommandError
 from localmodal.images.running import run_to_its_end
 from localmodal.images.system_lines import without_system_commands
 from localmodal.worker.container import Launch
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
 
     from localmodal.images.config import ImageConfig
     from localmodal.images.layers import Command, Placement
@@ -40,7 +42,7 @@ _USUAL_FOLDERS = ("etc", "include", "sbin", "share", "src")
 _TEXT_WITH_OWN_PATH = ("**/bin/*", "**/pyvenv.cfg", "**/site-packages/*.pth")
 
 
-class ProcessLayers:
+class ProcessLayers(LayerFolder):
     """See the protocol `Layers`.
 
     An environment holds its own path, so each is made in its place; the database says which are whole, and `sweep`
@@ -49,23 +51,14 @@ class ProcessLayers:
 
     kind = "process"
 
-    def __init__(self, folder: Path, runtime: Runtime, cache: Path) -> None:
-        self._folder = folder
-        self._runtime = runtime
-        self._cache = cache
-        self._making = asyncio.Lock()
-
     async def machine(self) -> tuple[str, ...]:
         """This machine as it is."""
         return ()
 
     async def python(self, python: Python, *, plain_name: bool) -> str:
         """An environment without packages."""
-        layer = self._folder / f"python-{python.version}-{'plain' if plain_name else 'three'}"
-        async with self._making:
-            if not layer.exists():
-                await asyncio.to_thread(_write_python, layer, python, plain_name)
-        return layer.name
+        name = f"python-{python.version}-{'plain' if plain_name else 'three'}"
+        return await self._made_once(name, partial(_write_python, python, plain_name))
 
     async def draft(self, name: str, below: Sequence[str], output: Output) -> ProcessDraft:
         """Begins an environment as a copy of its base's."""
@@ -81,17 +74,6 @@ class ProcessLayers:
     def seen(self, config: ImageConfig, names: Sequence[str]) -> ImageConfig:
         """With the paths that the image's programs really have."""
         return _with_python(_seen(config, *self.stack(names)))
-
-    def complete(self, names: Sequence[str]) -> bool:
-        """Every one of these is there."""
-        return all((self._folder / name).is_dir() for name in names)
-
-    def sweep(self, keep: Collection[str]) -> None:
-        """Removes every other environment, half-made ones too."""
-        make_folder(self._folder)
-        for layer in self._folder.iterdir():
-            if layer.name not in keep:
-                shutil.rmtree(layer)
 
 
 class ProcessDraft:
@@ -160,7 +142,7 @@ class ProcessDraft:
         await asyncio.to_thread(shutil.rmtree, self._layer, ignore_errors=True)
 
 
-def _write_python(layer: Path, python: Python, plain_name: bool) -> None:  # noqa: FBT001
+def _write_python(python: Python, plain_name: bool, layer: Path) -> None:  # noqa: FBT001
     prefix = layer / "usr/local"
     try:
         for name in _USUAL_FOLDERS:
