@@ -106,4 +106,6 @@ def _add_images(plane: Plane) -> None:
     plane.mounts = Mounts(plane.store, plane.contents, folder / "mounts")
     kind = ContainerLayers if mountable else ProcessLayers
     layers = kind(folder / "images", plane.worker.runtime, plane.home.cache)
-    plane.images = Images(plane.store, layers, plane.logs, plane.mounts, plane.secrets, plane.volumes)
+    plane.images = Images(
+        plane.store, layers, plane.logs, plane.mounts, plane.secrets, plane.volumes, plane.home.temporary
+    )

@@ -169,12 +169,17 @@ CREATE TABLE IF NOT EXISTS images (
     started_at REAL NOT NULL,
     finished_at REAL,
     error TEXT,
-    layers TEXT,
-    config TEXT,
-    size_bytes INTEGER NOT NULL DEFAULT 0,
     deleted INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX IF NOT EXISTS images_by_task ON images (task_id);
+CREATE TABLE IF NOT EXISTS image_files (
+    image_id TEXT NOT NULL REFERENCES images (id) ON DELETE CASCADE,
+    kind TEXT NOT NULL,
+    layers TEXT NOT NULL,
+    config TEXT NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    PRIMARY KEY (image_id, kind)
+);
 CREATE TABLE IF NOT EXISTS image_recipes (
     recipe TEXT PRIMARY KEY,
     image_id TEXT NOT NULL REFERENCES images (id) ON DELETE CASCADE

@@ -56,7 +56,8 @@ class FunctionCalls(Group):
     async def _make_client_layer(self, image_id: str) -> None:
         """Now, while somebody watches a deployment, and not at the first call; it is made once for every Python."""
         try:
-            await self.plane.images.client_layer(self.plane.images.config(image_id).python_series)
+            config = await self.plane.images.config(image_id)
+            await self.plane.images.client_layer(config.python_series)
         except ImageError as error:
             raise GRPCError(Status.FAILED_PRECONDITION, str(error)) from error
 

@@ -68,7 +68,7 @@ class Layers(Protocol):
     """All layers of this machine, by name."""
 
     kind: str
-    """Part of an image's identity: a layer of one kind is none of the other."""
+    """A layer of one kind is none of the other: each has its own files of an image."""
 
     async def machine(self) -> tuple[str, ...]:
         """What lies below every image."""

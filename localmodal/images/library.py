@@ -2,6 +2,9 @@
 
 An image's id is the digest of all that it depends on, so the same lines on the same base are the same image. It exists
 from the moment when its row says that it is built; before, and after a daemon died half-way, there is only a log.
+
+Its files are something else: containers and plain processes each need their own. Where they are not there, because the
+machine allows something else than it did, or somebody removed them, they are made again by whoever needs them first.
 """
 
 from __future__ import annotations
@@ -51,18 +54,31 @@ class Images:
     """All images of this control plane."""
 
     def __init__(
-        self, store: Store, layers: Layers, logs: Logs, mounts: Mounts, secrets_: Secrets, volumes: Volumes
+        self,
+        store: Store,
+        layers: Layers,
+        logs: Logs,
+        mounts: Mounts,
+        secrets_: Secrets,
+        volumes: Volumes,
+        temporary: Path,
     ) -> None:
-        self.records = ImageRecords(store)
+        self.records = ImageRecords(store, layers.kind)
         self._layers = layers
         self._logs = logs
         self._mounts = mounts
         self._secrets = secrets_
         self._volumes = volumes
+        self._temporary = temporary
         self._builds: dict[str, asyncio.Task[None]] = {}
 
     def open(self) -> None:
-        """At the daemon's start: forgets what is half-made, failed or gone, and removes layers that nothing needs."""
+        """At the daemon's start: forgets what is half-made, failed or deleted; removes layers that nothing needs."""
+        for record in self.records.never_built():
+            self._forget(record)
+        for record in self.records.all():
+            if record.built and not self._layers.complete(record.built.layers):
+                self.records.lose(record.id)
         kept = self._kept()
         for record in self.records.all():
             if record.id not in kept:
@@ -70,19 +86,15 @@ class Images:
         self._layers.sweep({name for record in kept.values() if record.built for name in record.built.layers})
 
     def _kept(self) -> dict[str, ImageRecord]:
-        """Images that are whole and were not deleted, and whatever such were built upon."""
-        whole = {
-            record.id: record
-            for record in self.records.all()
-            if record.built and self._layers.complete(record.built.layers)
-        }
+        """Images that were not deleted, and whatever such were built upon."""
+        all_of_them = {record.id: record for record in self.records.all()}
         kept: dict[str, ImageRecord] = {}
-        wanted = [record for record in whole.values() if not record.deleted]
+        wanted = [record for record in all_of_them.values() if not record.deleted]
         while wanted:
             record = wanted.pop()
             kept[record.id] = record
-            if record.base_id in whole.keys() - kept.keys():
-                wanted.append(whole[record.base_id])
+            if record.base_id in all_of_them.keys() - kept.keys():
+                wanted.append(all_of_them[record.base_id])
         return kept
 
     def _forget(self, record: ImageRecord) -> None:
@@ -99,9 +111,9 @@ class Images:
         """The image of that definition, whose build begins now unless it is built or being built."""
         recipe = self._recipe(request.image)
         known = None if request.force_build or request.ignore_cache else self.records.of_recipe(recipe)
-        if known and (known.built or known.id in self._builds):
-            return known
-        return self._begin(request, recipe)
+        if known is None:
+            return self._begin(request, recipe)
+        return known if known.built else self._build_again(known)
 
     def _begin(self, request: api_pb2.ImageGetOrCreateRequest, recipe: str) -> ImageRecord:
         image_id = _image_id(recipe)
@@ -109,10 +121,19 @@ class Images:
             image_id = _image_id(recipe + secrets.token_hex(8))
         if failed := self.records.find(image_id):
             self._forget(failed)
-        record = self.records.begin(image_id, recipe, request, new_id("ta"))
-        task = asyncio.create_task(self._build(record, request.image), name=f"build {image_id}")
-        self._builds[image_id] = task
-        task.add_done_callback(lambda _: self._ended(image_id))
+        return self._start_build(self.records.begin(image_id, recipe, request, new_id("ta")))
+
+    def _build_again(self, record: ImageRecord) -> ImageRecord:
+        """Makes the files of an image that is known, unless somebody does already."""
+        if record.id in self._builds:
+            return record
+        self._logs.remove(record.task_id)
+        return self._start_build(self.records.begin_again(record.id, new_id("ta")))
+
+    def _start_build(self, record: ImageRecord) -> ImageRecord:
+        task = asyncio.create_task(self._build(record), name=f"build {record.id}")
+        self._builds[record.id] = task
+        task.add_done_callback(lambda _: self._ended(record.id))
         return record
 
     def _ended(self, image_id: str) -> None:
@@ -125,17 +146,18 @@ class Images:
         definition.CopyFrom(image)
         definition.runtime_debug = False
         definition.secret_ids[:] = [self._secrets.identity(secret_id) for secret_id in image.secret_ids]
-        depends_on = [_FORMAT, self._layers.kind, *_machine()]
+        depends_on = [_FORMAT, *_machine()]
         return hashlib.sha256(repr(depends_on).encode() + definition.SerializeToString(deterministic=True)).hexdigest()
 
-    async def _build(self, record: ImageRecord, image: api_pb2.Image) -> None:
+    async def _build(self, record: ImageRecord) -> None:
         task_log = self._logs.open(record.task_id)
+        image = self.records.definition(record.id)
         try:
-            with tempfile.TemporaryDirectory(prefix="coldsnap-context-") as folder:
+            with tempfile.TemporaryDirectory(dir=self._temporary, prefix="context-") as folder:
                 inputs = await self._inputs(image, Path(folder))
                 built = await Build(record.id, inputs, self._layers, task_log).run(image)
             self.records.finish(record.id, built)
-            self._get_client_ready(record)
+            self._get_client_ready(record, built)
         except (ContainerError, OSError) as error:
             self.records.fail(record.id, str(error))
         except GRPCError as error:
@@ -153,7 +175,7 @@ class Images:
         _refuse_unserved(image)
         base_id = image.base_images[0].image_id if image.base_images else ""
         return Inputs(
-            base=self._built(base_id) if base_id else None,
+            base=await self._built(base_id) if base_id else None,
             context=await self._context(image, folder),
             secrets=self._secrets.environment(image.secret_ids),
             volumes=tuple(
@@ -174,10 +196,14 @@ class Images:
             folders.append(await self._mounts.layer(mount_id))
         return Context(tuple(folders), self._tool, python)
 
-    def _built(self, image_id: str) -> Built:
-        if (built := self.records.get(image_id).built) is None:
-            raise ImageError(f"image {image_id} is not built")
-        return built
+    async def _built(self, image_id: str) -> Built:
+        """What the image consists of, once its files are there."""
+        record = self.records.get(image_id)
+        if record.built is None:
+            record = await self.wait(self._build_again(record).id)
+        if record.built is None:
+            raise ImageError(f"image {image_id} has no files here, and making them failed: {record.error}")
+        return record.built
 
     async def follow(self, image_id: str, offset: int) -> AsyncIterator[tuple[int, Entry]]:
         """What a build writes from a byte offset on, each piece with the offset behind it; ends with the build."""
@@ -198,20 +224,20 @@ class Images:
 
     async def layers(self, image_id: str) -> tuple[Path, ...]:
         """The folders that a container of the image is started from, the lowest first."""
-        return self._layers.stack(self._built(image_id).layers)
+        return self._layers.stack((await self._built(image_id)).layers)
 
-    def config(self, image_id: str) -> ImageConfig:
+    async def config(self, image_id: str) -> ImageConfig:
         """What a container of the image must know, in paths as it sees them."""
-        built = self._built(image_id)
+        built = await self._built(image_id)
         return self._layers.seen(built.config, built.layers)
 
     async def client_layer(self, python_series: str) -> Path:
         """The layer with the client and its dependencies for a series of Python; made at the first call."""
         return await self._own(client_image(python_series, BUILDER))
 
-    def _get_client_ready(self, record: ImageRecord) -> None:
+    def _get_client_ready(self, record: ImageRecord, built: Built) -> None:
         """The first container of an app's image would have to wait for its client's layer: begins to make that now."""
-        if record.app_id and (series := self._built(record.id).config.python_series):
+        if record.app_id and (series := built.config.python_series):
             self.get_or_create(_own_request(client_image(series, BUILDER)))
 
     async def _tool(self, reference: str) -> Path:

@@ -35,7 +35,9 @@ class ImageRecord:
     finished_at: float | None
     """Unix seconds; None: it is being built."""
     error: str | None
+    """Of the last build."""
     built: Built | None
+    """None: it has no files for the kind of containers that this machine runs now."""
     deleted: bool
 
 
@@ -51,13 +53,14 @@ class Tag:
 
 
 class ImageRecords:
-    """All rows of images."""
+    """All rows of images, with what is built of them for one kind of containers."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, kind: str) -> None:
         self._store = store
+        self._kind = kind
 
     def begin(self, image_id: str, recipe: str, request: api_pb2.ImageGetOrCreateRequest, task_id: str) -> ImageRecord:
-        """A build begins."""
+        """The first build of an image begins."""
         base_id = request.image.base_images[0].image_id if request.image.base_images else ""
         with self._store.transaction() as db:
             db.execute(
@@ -72,21 +75,41 @@ class ImageRecords:
                 db.execute("INSERT OR REPLACE INTO image_recipes VALUES (?, ?)", (recipe, image_id))
         return self.get(image_id)
 
+    def begin_again(self, image_id: str, task_id: str) -> ImageRecord:
+        """Another build of the image begins."""
+        self._store.write(
+            "UPDATE images SET task_id = ?, started_at = ?, finished_at = NULL, error = NULL WHERE id = ?",
+            *(task_id, time.time(), image_id),
+        )
+        return self.get(image_id)
+
     def finish(self, image_id: str, built: Built) -> None:
         """From now on the image exists."""
-        self._store.write(
-            "UPDATE images SET finished_at = ?, layers = ?, config = ?, size_bytes = ? WHERE id = ?",
-            *(time.time(), json.dumps(built.layers), built.config.dump(), built.size_bytes, image_id),
-        )
+        with self._store.transaction() as db:
+            db.execute("UPDATE images SET finished_at = ? WHERE id = ?", (time.time(), image_id))
+            db.execute(
+                "INSERT INTO image_files VALUES (?, ?, ?, ?, ?)",
+                (image_id, self._kind, json.dumps(built.layers), built.config.dump(), built.size_bytes),
+            )
 
     def fail(self, image_id: str, error: str) -> None:
         """Its build failed; the next request for it begins anew."""
         self._store.write("UPDATE images SET finished_at = ?, error = ? WHERE id = ?", time.time(), error, image_id)
 
+    def lose(self, image_id: str) -> None:
+        """Its files are gone; they are made anew when somebody needs them."""
+        self._store.write("DELETE FROM image_files WHERE image_id = ? AND kind = ?", image_id, self._kind)
+
     def find(self, image_id: str) -> ImageRecord | None:
         """The image of that id, deleted or not."""
-        row = self._store.row("SELECT * FROM images WHERE id = ?", image_id)
+        row = self._row("id = ?", image_id)
         return _record(row) if row else None
+
+    def definition(self, image_id: str) -> api_pb2.Image:
+        """What the client asked for."""
+        row = self._store.row("SELECT definition FROM images WHERE id = ?", image_id)
+        assert row, "asked of images that are there"
+        return api_pb2.Image.FromString(row["definition"])
 
     def get(self, image_id: str) -> ImageRecord:
         """The image of that id; NOT_FOUND if there is none, or none any more."""
@@ -96,7 +119,7 @@ class ImageRecords:
 
     def build_task(self, task_id: str) -> TaskRecord | None:
         """The build under that id, in the form in which logs are asked for; None if there is none."""
-        if (row := self._store.row("SELECT * FROM images WHERE task_id = ?", task_id)) is None:
+        if (row := self._row("task_id = ?", task_id)) is None:
             return None
         record = _record(row)
         none, times = api_pb2.TASK_SNAPSHOT_BEHAVIOR_NONE, (record.started_at, record.finished_at or 0.0)
@@ -108,16 +131,19 @@ class ImageRecords:
 
     def of_recipe(self, recipe: str) -> ImageRecord | None:
         """The image that a recipe leads to, if it was ever begun."""
-        row = self._store.row(
-            "SELECT images.* FROM images JOIN image_recipes ON image_id = id"
-            " WHERE image_recipes.recipe = ? AND NOT deleted",
-            recipe,
-        )
+        row = self._row("id = (SELECT image_id FROM image_recipes WHERE recipe = ?) AND NOT deleted", recipe)
         return _record(row) if row else None
 
     def all(self) -> list[ImageRecord]:
         """Every image, deleted ones too."""
-        return [_record(row) for row in self._store.rows("SELECT * FROM images")]
+        return [_record(row) for row in self._store.rows(_IMAGES, self._kind)]
+
+    def never_built(self) -> list[ImageRecord]:
+        """Images whose builds failed or were cut off, and that have files of no kind."""
+        return [_record(row) for row in self._store.rows(_IMAGES + _NEVER_BUILT, self._kind)]
+
+    def _row(self, condition: str, value: str) -> sqlite3.Row | None:
+        return self._store.row(f"{_IMAGES} WHERE {condition}", self._kind, value)
 
     def chain(self, image_id: str) -> list[ImageRecord]:
         """The images that it was built upon, the lowest first, and itself."""
@@ -167,6 +193,11 @@ class ImageRecords:
             raise not_found("Image", tag)
 
 
+_IMAGES = (
+    "SELECT images.*, files.layers AS own_layers, files.config AS own_config, files.size_bytes AS own_bytes"
+    " FROM images LEFT JOIN image_files AS files ON image_id = id AND kind = ?"
+)
+_NEVER_BUILT = " WHERE (finished_at IS NULL OR error IS NOT NULL) AND id NOT IN (SELECT image_id FROM image_files)"
 _TAGS = (
     "SELECT tag, image_id, revision_id, published_at,"
     " min(published_at) OVER (PARTITION BY environment, tag) AS first_published_at FROM image_tags"
@@ -180,7 +211,7 @@ def _tags(rows: list[sqlite3.Row]) -> list[Tag]:
 
 def _record(row: sqlite3.Row) -> ImageRecord:
     built = None
-    if row["layers"]:
-        built = Built(tuple(json.loads(row["layers"])), ImageConfig.load(row["config"]), row["size_bytes"])
+    if row["own_layers"]:
+        built = Built(tuple(json.loads(row["own_layers"])), ImageConfig.load(row["own_config"]), row["own_bytes"])
     names = ("id", "base_id", "builder_version", "app_id", "task_id", "started_at", "finished_at", "error")
     return ImageRecord(**{name: row[name] for name in names}, built=built, deleted=bool(row["deleted"]))

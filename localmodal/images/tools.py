@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import sys
+from functools import cache
 from importlib import metadata
 from importlib.resources import files
 
@@ -26,6 +27,7 @@ _CERTIFI = re.compile(r"^certifi==\S+", re.MULTILINE)
 _PIP_INTO = "RUN python -m pip install --no-deps --target"
 
 
+@cache  # every start of a container asks for it
 def client_image(python_series: str, builder_version: str) -> api_pb2.Image:
     """The client of this process's version with what it needs, for one series of Python: in /pkg and /__modal/deps."""
     if not python_series:

@@ -42,7 +42,7 @@ class TaskLauncher:
         """Starts a task's container."""
         server = await self._serve(task.id)
         definition = task.function.definition
-        image = self._plane.images.config(definition.image_id)
+        image = await self._plane.images.config(definition.image_id)
         launch = TaskLaunch(
             task_id=task.id,
             arguments=self._arguments(task),

@@ -55,16 +55,49 @@ async def test_layers_go_with_the_last_image_that_needs_them_at_the_next_start(t
         assert not any(folder.exists() for folder in folders)
 
 
-async def test_an_image_whose_files_are_gone_is_built_anew(tmp_path):
+async def test_an_image_whose_files_are_gone_is_built_anew_by_whoever_needs_it(tmp_path):
     home = Home(tmp_path / "local")
-    lines = (*PLAIN, "RUN echo gone")
+    lines = (*PLAIN, "RUN touch /usr/local/share/there")
     async with open_workshop(home, "process") as workshop:
-        image = await workshop.build(*lines)
-        shutil.rmtree(workshop.layers / image.id)
+        base = await workshop.build(*lines)
+        above = await workshop.build("FROM base", "RUN touch /usr/local/share/above", base=base.id)
+        shutil.rmtree(workshop.layers)
     async with open_workshop(home, "process") as workshop:
+        assert workshop.images.records.get(above.id).built is None
+        assert await workshop.shell(above, f"ls {workshop.layers}/{above.id}/usr/local/share") == "above\nthere"
         again = workshop.request(*lines)
-        assert again.built is None
-        assert (await workshop.images.wait(again.id)).built
+        assert (again.id, again.built) == (base.id, base.built), "it was made for the one above"
+
+
+async def test_containers_and_plain_processes_each_have_their_own_files_of_an_image(tmp_path):
+    home = Home(tmp_path / "local")
+    lines = (*PLAIN, "RUN echo x > /usr/local/share/what")
+    program = "import sys; print(open(sys.prefix + '/share/what').read(), sys.prefix)"
+    seen = {}
+    for kind in ("container", "process", "container", "process"):
+        async with open_workshop(home, kind) as workshop:
+            if not seen:
+                image = await workshop.build(*lines)
+            began_with = workshop.images.records.get(image.id).built
+            assert bool(began_with) is (kind in seen or not seen), "nothing is made twice"
+            prefix = await workshop.python(image, program)
+            assert seen.setdefault(kind, prefix) == prefix
+            assert workshop.request(*lines).id == image.id
+    assert seen["container"] == "x\n /usr/local"
+    assert seen["process"] == f"x\n {home.root}/layers/images/{image.id}/usr/local"
+
+
+async def test_files_that_cannot_be_made_again_are_an_error_that_says_why(tmp_path):
+    home = Home(tmp_path / "local")
+    (tmp_path / "there").touch()
+    async with open_workshop(home, "process") as workshop:
+        image = await workshop.build(*PLAIN, f"RUN test -e {tmp_path}/there")
+        shutil.rmtree(workshop.layers)
+    (tmp_path / "there").unlink()
+    async with open_workshop(home, "process") as workshop:
+        with pytest.raises(ImageError, match=rf"image {image.id} has no files here.*line 2: RUN test -e"):
+            await workshop.images.layers(image.id)
+        assert workshop.half_made() == []
 
 
 async def test_a_deleted_image_is_built_anew_beside_the_files_of_the_old_one(tmp_path):
@@ -77,8 +110,7 @@ async def test_a_deleted_image_is_built_anew_beside_the_files_of_the_old_one(tmp
         assert (workshop.layers / first.id).exists()
 
 
-async def test_an_image_being_built_is_not_usable_yet(processes):
-    record = processes.request(*PLAIN, "RUN sleep 0.3")
-    with pytest.raises(ImageError, match="is not built"):
-        await processes.images.layers(record.id)
-    await asyncio.wait_for(processes.images.wait(record.id), 60)
+async def test_whoever_needs_an_image_that_is_being_built_waits_for_it(processes):
+    record = processes.request(*PLAIN, "RUN sleep 0.3; touch /usr/local/share/late")
+    (layer,) = await asyncio.wait_for(processes.images.layers(record.id), 60)
+    assert (layer / "usr/local/share/late").exists()

@@ -72,7 +72,7 @@ async def test_environment_working_folder_and_entrypoint_are_told_to_whoever_sta
         *PLAIN, "ENV A='x y' PREFIX=/usr/local/share", "WORKDIR /root/w", 'ENTRYPOINT ["/x"]', 'CMD ["sleep", "1"]'
     )
     prefix = await workshop.python(image, "import sys; print(sys.prefix)")
-    config = workshop.images.config(image.id)
+    config = await workshop.images.config(image.id)
     assert config.env["A"] == "x y"
     assert config.env["PREFIX"] == f"{prefix}/share"
     assert config.workdir.endswith("/root/w")
@@ -111,7 +111,7 @@ async def test_secrets_and_build_arguments_are_in_the_environment_of_commands_an
     image = await workshop.build(
         *PLAIN, "ARG WHAT=no", 'RUN test "$WHAT" = given && env | grep -c WHAT', build_args={"WHAT": "given"}
     )
-    assert "WHAT" not in workshop.images.config(image.id).env
+    assert "WHAT" not in (await workshop.images.config(image.id)).env
     assert "WHAT" not in await workshop.shell(image, "env")
 
 

@@ -116,7 +116,7 @@ async def test_add_python_brings_a_python_and_leaves_the_clients_next_line_somet
 
 async def test_an_image_without_python_says_so_to_whoever_needs_one(containers):
     image = await containers.build("FROM debian:12", "RUN touch /there")
-    config = containers.images.config(image.id)
+    config = await containers.images.config(image.id)
     assert (config.python, config.python_series) == ("", "")
 
 

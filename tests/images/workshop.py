@@ -76,7 +76,7 @@ class Workshop:
     async def run(self, record: ImageRecord, *args: str) -> str:
         """What a program writes in a container of the image."""
         wrote = bytearray()
-        config = self.images.config(record.id)
+        config = await self.images.config(record.id)
         launch = Launch(
             id=new_id("ta"),
             args=args,
@@ -94,7 +94,7 @@ class Workshop:
         return await self.run(record, "/bin/sh", "-c", script)
 
     async def python(self, record: ImageRecord, program: str) -> str:
-        return await self.run(record, self.images.config(record.id).python, "-c", program)
+        return await self.run(record, (await self.images.config(record.id)).python, "-c", program)
 
     def half_made(self) -> list[str]:
         """What a build that does not run any more has left."""
@@ -150,7 +150,7 @@ async def open_workshop(home: Home, kind: str) -> AsyncIterator[Workshop]:
         folder = home.disk if kind == "container" else home.root / "layers"
         mounts = Mounts(store, contents, folder / "mounts")
         layers = (ContainerLayers if kind == "container" else ProcessLayers)(folder / "images", runtime, _cache())
-        images = Images(store, layers, Logs(home.logs), mounts, secrets, volumes)
+        images = Images(store, layers, Logs(home.logs), mounts, secrets, volumes, home.temporary)
         images.open()
         try:
             yield Workshop(home, runtime, images, mounts, contents, folder / "images")
