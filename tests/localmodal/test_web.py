@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import re
 from collections.abc import AsyncIterator
 
 import httpx
@@ -26,6 +27,14 @@ def test_a_web_function_knows_its_address(daemon, site):
     assert web_site.mortal.get_web_url() == f"http://mortal-site.localhost:{port}"
     assert web_site.Server.get_url() == f"http://site-server.localhost:{port}"
     assert web_site.Methods().web.get_web_url() == f"http://site-methods-web.localhost:{port}"
+
+
+async def test_a_name_too_long_for_a_label_is_cut_and_told_from_others_by_a_hash(visit):
+    function = web_site.one_whose_name_and_that_of_its_app_are_together_too_long_for_a_label
+    label = httpx.URL(await function.get_web_url.aio()).host.removesuffix(".localhost")
+    assert len(label) == 63
+    assert re.fullmatch(r"site-one-whose-name-and-that-of-its-app-are-together-to-[0-9a-f]{7}", label)
+    assert (await visit(label).get("/")).json()["method"] == "GET"
 
 
 async def test_an_app_sees_the_request_as_it_was_sent(visit):

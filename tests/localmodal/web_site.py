@@ -175,6 +175,12 @@ def private() -> Site:
     return Site()
 
 
+@app.function()
+@modal.asgi_app()
+def one_whose_name_and_that_of_its_app_are_together_too_long_for_a_label() -> Site:
+    return Site()
+
+
 @app.cls()
 class Methods:
     @modal.asgi_app()
