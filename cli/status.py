@@ -5,10 +5,12 @@ from collections.abc import Iterable
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
+from cli.quiet import Quiet
 from cli.screen import console, seconds
-from service.status import Figures, ServiceStatus, services
+from service.status import Figures, ServiceStatus, as_it_is_now, services
 
 StackOption = Annotated[str | None, typer.Option("--stack", "-s", help="The stack; none: the selected one.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
@@ -18,11 +20,14 @@ _COLOURS = {"verified": "green", "building": "yellow", "failed": "red", "none": 
 
 def status(*, stack: StackOption = None, as_json: JsonOption = False) -> None:
     """Show every service of a stack: version, snapshot, cold and restored start, speed-up."""
-    found = services(stack)
+    found = [as_it_is_now(entry, Quiet()) for entry in services(stack)]
     if as_json:
         typer.echo(json.dumps([entry.model_dump() for entry in found], indent=2))
     else:
         console.print(_table(found))
+        for entry in found:
+            if entry.failure:
+                console.print(f"\n[red]{entry.service}[/red]: {escape(entry.failure)}")
 
 
 def _table(entries: Iterable[ServiceStatus]) -> Table:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pulumi.dynamic import Resource
 
+from components.progress import StatusColumn
 from components.provider import ServiceProvider, Values, run
 from service.backend import missing_for_snapshots
 from service.changes import WARMUP, Effect
@@ -21,7 +22,7 @@ class SnapshotWarmupProvider(ServiceProvider):
     """Proves the snapshot."""
 
     table = WARMUP
-    results = ("state", "cold", "restored", "speedup", "restores", "containers_started")
+    results = ("state", "failure", "cold", "restored", "speedup", "restores", "containers_started")
 
     def standing(self, old: Values) -> Values:
         """Where there could be no snapshot, none was asked for: once there can be one, that is a change."""
@@ -43,11 +44,22 @@ class SnapshotWarmupProvider(ServiceProvider):
         }
         return run("warmup", inputs, request)
 
+    def look(self, outputs: Values) -> Values | None:
+        """Whether the snapshot that was proved still serves."""
+        if outputs.get("state") not in {"verified", "failed"}:
+            return outputs
+        request = {"app_name": outputs["app_name"], "definition": outputs["definition"]}
+        failure = run("snapshot_drift", outputs, request)["failure"]
+        if failure:
+            StatusColumn(outputs["urn"]).warn(f"{outputs['app_name']}: the snapshot has failed: {failure}")
+        return {**outputs, "state": "failed" if failure else "verified", "failure": failure}
+
 
 class SnapshotWarmup(Resource, module="coldsnap", name="SnapshotWarmup"):
     """A snapshot that cold containers are proved to be restored from, and how much faster they start."""
 
     state: pulumi.Output[str]
+    failure: pulumi.Output[str | None]
     cold: pulumi.Output[dict[str, Any] | None]
     restored: pulumi.Output[dict[str, Any] | None]
     speedup: pulumi.Output[float | None]

@@ -15,13 +15,18 @@ if TYPE_CHECKING:
 
 
 def boots(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    """Every record that the service keeps; empty if it never started a container."""
+    """Every record that the service keeps."""
     progress.status("reading the boot records")
+    newest_first = sorted(records_of(request["app_name"]), key=lambda record: record["started_at"], reverse=True)
+    return {"records": newest_first}
+
+
+def records_of(app_name: str) -> list[dict[str, Any]]:
+    """Every record that the service keeps, in no order; empty if it never started a container."""
     try:
-        records = list(modal.Dict.from_name(dict_name(request["app_name"])).values())
+        return list(modal.Dict.from_name(dict_name(app_name)).values())
     except NotFoundError:
-        records = []
-    return {"records": sorted(records, key=lambda record: record["started_at"], reverse=True)}
+        return []
 
 
 if __name__ == "__main__":

@@ -91,8 +91,9 @@ WARMUP: Table = {
     "restores_in_a_row": _if_it_rises,
     "max_starts": Effect.RECORD,
     "timeout": Effect.RECORD,
+    "failure": Effect.VERIFY,
 }
-"""The proved snapshot's inputs."""
+"""The proved snapshot's inputs, and the `failure` that a refresh has found: nobody asks for one, so it is a change."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a stack's services are, as Pulumi's state tells it: no container is started and no backend is asked."""
+"""What a stack's services are: as Pulumi's state tells it, and whether that is still so. No container is started."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from pydantic import BaseModel, field_validator
 
 from engines.clock import PHASES
+from service import operations
 from service.failure import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from service.progress import Progress
 
 SnapshotState = Literal["verified", "building", "failed", "none"]
 
@@ -40,9 +43,12 @@ class ServiceStatus(BaseModel):
     app_name: str
     backend: str
     environment: str
+    definition: str
     version: int | None
     url: str | None
     snapshot: SnapshotState
+    failure: str | None
+    """Why the snapshot is `failed`."""
     restores_in_a_row: int
     cold: Figures | None
     restored: Figures | None
@@ -54,8 +60,14 @@ class _Key(NamedTuple):
     name: str
 
 
+_UNPROVED = {"state": "failed", "failure": "no warm-up of this version has ended well; `pulumi up` tries it again."}
+
+
 def services(stack: str | None) -> list[ServiceStatus]:
-    """Every deployed service of a stack (none: the selected one), by name; Failure if Pulumi has no such stack."""
+    """Every deployed service of a stack (none: the selected one), by name, as the state tells it.
+
+    Failure if Pulumi has no such stack.
+    """
     deployment = _exported(stack).get("deployment") or {}
     resources = {_key(resource["urn"]): resource.get("outputs", {}) for resource in deployment.get("resources", ())}
     pending = {_key(entry["resource"]["urn"]) for entry in deployment.get("pending_operations", ())}
@@ -71,20 +83,39 @@ def _statuses(resources: dict[_Key, dict[str, Any]], pending: set[_Key]) -> Iter
 
 def _status(name: str, deployed: dict[str, Any], warmup: dict[str, Any], *, under_way: bool) -> ServiceStatus:
     """A warm-up of another version says nothing of this one."""
-    proved = warmup if warmup.get("definition") == deployed["definition"] else {}
+    proved = warmup if warmup.get("definition") == deployed["definition"] else _UNPROVED
     return ServiceStatus(
         service=name,
         app_name=deployed["app_name"],
         backend=deployed["backend"],
         environment=deployed.get("environment") or "",
+        definition=deployed["definition"],
         version=deployed.get("version"),
         url=deployed.get("url"),
-        snapshot="building" if under_way else proved.get("state", "failed"),
+        snapshot="building" if under_way else proved["state"],
+        failure=None if under_way else proved.get("failure"),
         restores_in_a_row=int(proved.get("restores") or 0),
         cold=proved.get("cold"),
         restored=proved.get("restored"),
         speedup=proved.get("speedup"),
     )
+
+
+def as_it_is_now(status: ServiceStatus, progress: Progress) -> ServiceStatus:
+    """The same, where production's last starts say otherwise; as the state has it, if the backend does not answer."""
+    if status.snapshot == "building" or status.restored is None:
+        return status
+    request = {"app_name": status.app_name, "definition": status.definition}
+    try:
+        failure = operations.run(
+            "snapshot_drift", request, backend=status.backend, environment=status.environment, progress=progress
+        )["failure"]
+    except Failure as error:
+        progress.warn(f"{status.service}: its last starts cannot be read, so this is what Pulumi knows. {error}")
+        return status
+    if failure is None:
+        return status.model_copy(update={"snapshot": "verified", "failure": None})
+    return status.model_copy(update={"snapshot": "failed", "failure": failure, "restores_in_a_row": 0})
 
 
 def _key(urn: str) -> _Key:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _POLL_S = 0.05
 _LOG_LINES = 20
 _MORE_ROOM = "To give it more room, raise warmup.max_starts or warmup.timeout."
+_NO_SNAPSHOT = "The last container took no snapshot, so more starts would not help: see the log for the reason."
 
 
 def warm_up(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
@@ -37,6 +38,7 @@ def warm_up(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
     if lacks or not request["snapshot"]:
         return _outcome("none", cold=[starter.start(SERVICE)], proof=starter.proof)
     starter.prove(wanted=1)
+    progress.status("one start without a snapshot, to compare with")
     cold = starter.start(TWIN)
     starter.prove(wanted=starter.warmup.restores_in_a_row)
     return _outcome("verified", cold=[cold], proof=starter.proof)
@@ -58,7 +60,7 @@ class Starter:
         while self.proof.in_a_row < wanted:
             number = len(self.proof.starts) + 1
             if number > self.warmup.max_starts:
-                raise self._gives_up(f"not enough restores within {self.warmup.max_starts} starts", _MORE_ROOM)
+                raise self._gives_up(f"not enough restores within {self.warmup.max_starts} starts", self._what_helps())
             self._progress.status(f"start {number} of at most {self.warmup.max_starts} ({self.proof.so_far()})")
             self.proof.add(self.start(SERVICE))
 
@@ -76,6 +78,11 @@ class Starter:
             answered_at=answered_at,
             first=report.first,
         )
+
+    def _what_helps(self) -> str:
+        """More starts do not, where none of them takes a snapshot any more."""
+        last = self.proof.starts[-1].boot
+        return _NO_SNAPSHOT if last.kind == "cold" and "snapshot" not in last.phases else _MORE_ROOM
 
     def _answer(self, call: modal.FunctionCall[Any]) -> object:
         try:
@@ -121,6 +128,7 @@ def _outcome(snapshot: str, *, cold: list[Start], proof: Proof) -> dict[str, Any
     before, after = figures(cold), figures(proof.restored)
     return {
         "state": snapshot,
+        "failure": None,
         "cold": before,
         "restored": after,
         "speedup": speedup(before, after),
