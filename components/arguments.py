@@ -84,6 +84,7 @@ class ServiceArgs:
     snapshot: Input[SnapshotArgs] | None = None
     warmup: Input[WarmupArgs] | None = None
     rollout: Input[Literal["rolling", "recreate"]] | None = None
+    silence: Input[dict[str, Input[str]]] | None = None
 
 
 def values_of(arguments: Any) -> Any:

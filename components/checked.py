@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from typing import Any
 
 import pulumi
 
-from service.preflight import Machine, problems
+from service.preflight import Finding, Machine, Severity, findings
 from spec import ServiceSpec
 from spec.problems import InputError, explained
 from spec.stack import NAMESPACE, Stack, parse_stack
@@ -23,11 +24,9 @@ def declared_stack() -> Stack:
         stack = parse_stack(values)
     except InputError as error:
         raise pulumi.RunError(str(error)) from None
-    _refuse(
-        problem
-        for index, service in enumerate(stack.services)
-        for problem in problems(service, Machine.of(stack.backend), f"{prefix}services[{index}]")
-    )
+    machine = Machine.of(stack.backend)
+    services = enumerate(stack.services)
+    _judge([one for index, service in services for one in findings(service, machine, f"{prefix}services[{index}]")])
     return stack
 
 
@@ -37,7 +36,7 @@ def declared_service(values: Any, name: str, backend: str) -> ServiceSpec:
         service = explained(ServiceSpec, {"name": name, **values}, name)
     except InputError as error:
         raise pulumi.RunError(str(error)) from None
-    _refuse(problems(service, Machine.of(backend), name))
+    _judge(findings(service, Machine.of(backend), name))
     return service
 
 
@@ -53,6 +52,14 @@ def _parsed(value: str) -> Any:
         return value
 
 
-def _refuse(found: Any) -> None:
-    if text := "\n".join(found):
-        raise pulumi.RunError(text)
+def _judge(found: list[Finding]) -> None:
+    """Shows what warns and what is silenced; RunError with all that refuses."""
+    told: dict[Severity | None, list[str]] = defaultdict(list)
+    for finding in found:
+        told[finding.severity].append(str(finding))
+    for line in told[None]:
+        pulumi.log.info(line)
+    for line in told[Severity.WARNING]:
+        pulumi.log.warn(line)
+    if told[Severity.ERROR]:
+        raise pulumi.RunError("\n".join(told[Severity.ERROR]))

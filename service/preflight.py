@@ -1,13 +1,15 @@
-"""Pure: rules that refuse what would fail later, while it still costs nothing."""
+"""Pure: rules that refuse or warn before anything is deployed, while it still costs nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from spec import ServiceSpec
 from spec.gpu import asks_for_gpu
+from spec.problems import hint
 
 _ANSWER_TOKENS = 16
 """Room that an answer needs beside the longest warm-up prompt."""
@@ -30,49 +32,111 @@ class Machine:
         return cls(has_gpu=gpus.is_dir() and any(gpus.iterdir()), place="this machine")
 
 
-Rule = Callable[[ServiceSpec, Machine], Iterator[str]]
-"""Yields `property: what is wrong and what to do`, once for each violation."""
+class Severity(StrEnum):
+    """What a broken rule does."""
+
+    ERROR = "error"
+    """Nothing is deployed."""
+    WARNING = "warning"
+    """It is shown, and all goes on."""
 
 
-def problems(service: ServiceSpec, machine: Machine, path: str) -> list[str]:
-    """Every rule that the service breaks, with its number and the property's path."""
-    return [f"{path}.{problem} [{number}]" for number, rule in RULES.items() for problem in rule(service, machine)]
+@dataclass(frozen=True)
+class Violation:
+    """Where a service breaks a rule."""
+
+    property: str
+    """Its path within the service, such as `warmup.max_starts`."""
+    problem: str
+    """What was got, and why that does not work."""
+    remedy: str
 
 
-def _gpu_is_there(service: ServiceSpec, machine: Machine) -> Iterator[str]:
+Check = Callable[[ServiceSpec, Machine], Iterator[Violation]]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One thing to look at before a deploy."""
+
+    number: str
+    """Ends every message, and is what silences the rule; never given to another rule."""
+    severity: Severity
+    demand: str
+    """What is asked for, in a few words."""
+    check: Check
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A rule that a service breaks."""
+
+    rule: Rule
+    path: str
+    violation: Violation
+    silenced: str | None
+    """The reason that the service gives for breaking it; none: it gives none."""
+
+    @property
+    def severity(self) -> Severity | None:
+        """What it does; nothing if it is silenced."""
+        return self.rule.severity if self.silenced is None else None
+
+    def __str__(self) -> str:
+        found = self.violation
+        words = f"{self.path}.{found.property}: {found.problem} {found.remedy} [{self.rule.number}]"
+        return words if self.silenced is None else f"{words} Silenced: {self.silenced}"
+
+
+def findings(service: ServiceSpec, machine: Machine, path: str) -> list[Finding]:
+    """Every rule that the service breaks; `path` is the service's own, such as `coldsnap:services[0]`."""
+    return [
+        Finding(rule, path, violation, service.silence.get(rule.number))
+        for rule in RULES
+        for violation in rule.check(service, machine)
+    ]
+
+
+def _gpu_is_there(service: ServiceSpec, machine: Machine) -> Iterator[Violation]:
     if asks_for_gpu(service.gpu) and not machine.has_gpu:
         gpu = service.gpu if isinstance(service.gpu, str) else ", ".join(service.gpu)
-        yield f'gpu: "{gpu}" is asked for, and {machine.place} has no GPU. Set gpu: none, or coldsnap:backend: modal.'
+        problem = f'"{gpu}" is asked for, and {machine.place} has no GPU.'
+        yield Violation("gpu", problem, "Set gpu: none, or coldsnap:backend: modal.")
 
 
-def _weights_are_there(service: ServiceSpec, _: Machine) -> Iterator[str]:
+def _weights_are_there(service: ServiceSpec, _: Machine) -> Iterator[Violation]:
     path = service.weights.path
     if path is not None and not Path(path).is_file():
-        yield f'weights.path: "{path}" is no file in {Path.cwd()}. Give the path of the weights\' file.'
+        problem = f'"{path}" is no file in {Path.cwd()}.'
+        yield Violation("weights.path", problem, "Give the path of the weights' file.")
 
 
-def _prompts_fit(service: ServiceSpec, _: Machine) -> Iterator[str]:
+def _prompts_fit(service: ServiceSpec, _: Machine) -> Iterator[Violation]:
     longest, context = max(service.warmup.prompt_tokens, default=0), service.engine.options.n_ctx
     if longest + _ANSWER_TOKENS > context:
-        yield (
-            f"warmup.prompt_tokens: a prompt of {longest} tokens and its answer do not fit into n_ctx {context}. "
-            "Raise engine.options.n_ctx or warm up with shorter prompts."
-        )
+        problem = f"a prompt of {longest} tokens and its answer do not fit into n_ctx {context}."
+        yield Violation("warmup.prompt_tokens", problem, "Raise engine.options.n_ctx or warm up with shorter prompts.")
 
 
-def _proof_is_possible(service: ServiceSpec, _: Machine) -> Iterator[str]:
-    needed, allowed = service.warmup.restores_in_a_row + 1, service.warmup.max_starts
-    if service.snapshot.enabled and allowed < needed:
-        yield (
-            f"warmup.max_starts: {allowed} starts cannot prove {service.warmup.restores_in_a_row} restores in a row, "
-            f"since the first one makes the snapshot. Set {needed} or more."
-        )
+def _proof_is_possible(service: ServiceSpec, _: Machine) -> Iterator[Violation]:
+    wanted, allowed = service.warmup.restores_in_a_row, service.warmup.max_starts
+    if service.snapshot.enabled and allowed <= wanted:
+        problem = f"{allowed} starts cannot prove {wanted} restores in a row, since the first one makes the snapshot."
+        yield Violation("warmup.max_starts", problem, f"Set {wanted + 1} or more.")
 
 
-RULES: dict[str, Rule] = {
-    "CS001": _gpu_is_there,
-    "CS002": _weights_are_there,
-    "CS003": _prompts_fit,
-    "CS004": _proof_is_possible,
-}
-"""Every rule by the number that its message ends with; a number is never given to another rule."""
+def _silenced_rules_exist(service: ServiceSpec, _: Machine) -> Iterator[Violation]:
+    known = tuple(rule.number for rule in RULES)
+    for number in service.silence:
+        if number not in known:
+            yield Violation(f"silence.{number}", "there is no rule of that number.", hint(number, known))
+
+
+RULES = (
+    Rule("CS001", Severity.ERROR, "a GPU where the service runs on one", _gpu_is_there),
+    Rule("CS002", Severity.ERROR, "weights that are there", _weights_are_there),
+    Rule("CS003", Severity.ERROR, "warm-up prompts that fit into the context", _prompts_fit),
+    Rule("CS004", Severity.ERROR, "as many starts as the proof takes", _proof_is_possible),
+    Rule("CS005", Severity.ERROR, "only rules that exist are silenced", _silenced_rules_exist),
+)
+"""Every rule. A new one is a function above and a line here."""

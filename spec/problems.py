@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -65,15 +66,16 @@ def _path(model: type[BaseModel], loc: tuple[int | str, ...], root: str) -> tupl
 
     pydantic's location also names the members of unions, which no user wrote: they are left out.
     """
-    path, owner, inside = root, model, _models(model)
+    path, owner, inside, in_dict = root, model, _models(model), False
     for depth, part in enumerate(loc):
         field = next((m.model_fields[part] for m in inside if part in m.model_fields), None)
         if isinstance(part, int):
             path += f"[{part}]"
-        elif field is not None or (depth == len(loc) - 1 and inside):
+        elif field is not None or in_dict or (depth == len(loc) - 1 and inside):
             path += f"{'' if path.endswith(':') else '.'}{part}"
         owner = inside[0] if inside else owner
         inside = _models(field.annotation) if field is not None else inside
+        in_dict = field is not None and get_origin(field.annotation) is dict
     return path, owner
 
 
@@ -101,7 +103,8 @@ def _words(detail: ErrorDetails, owner: type[BaseModel]) -> str:
             words = f"should be text, got {got}. Put it in quotes."
         case kind:
             wanted = _WANTED.get(kind.removesuffix("_type").removesuffix("_parsing"))
-            words = f"{f'should be {wanted}' if wanted else detail['msg'].removeprefix('Input ')}, got {got}."
+            asked = f"should be {wanted}" if wanted else re.sub(r"^\w+ should ", "should ", detail["msg"])
+            words = f"{asked}, got {got}."
     return words.rstrip()
 
 

