@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Awaitable, Callable
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Self
 
 from grpclib import GRPCError, Status
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from grpclib.server import Stream
 
 log = logging.getLogger(__name__)
+
+_PREFIX = "/modal.client.ModalClient/"
 
 Authorize = Callable[[Caller, str], None]
 """Raises GRPCError UNAUTHENTICATED when the caller may not make the call of that name."""
@@ -56,33 +58,28 @@ class Service:
         return service
 
     def __mapping__(self) -> dict[str, Handler]:
-        prefix = "/modal.client.ModalClient/"
         return {
-            prefix + name: Handler(self._handler(name, known), known.cardinality, known.request_type, known.reply_type)
+            _PREFIX + name: Handler(
+                partial(self._handle, name), known.cardinality, known.request_type, known.reply_type
+            )
             for name, known in calls_of_the_client().items()
         }
 
-    def _handler(self, name: str, known: Handler) -> Callable[[Stream[Any, Any]], Awaitable[None]]:
-        call = self._served.get(name)
-        streams = known.cardinality is Cardinality.UNARY_STREAM
-
-        async def handle(stream: Stream[Any, Any]) -> None:
-            caller = Caller(self._task_id, {name: str(value) for name, value in (stream.metadata or {}).items()})
-            current_caller.set(caller)
-            self._authorize(caller, name)
-            request = await stream.recv_message()
-            if call is None:
-                raise GRPCError(Status.UNIMPLEMENTED, f"{name} is not served by the local control plane")
-            try:
-                if streams:
-                    async for message in call(request):
-                        await stream.send_message(message)
-                else:
-                    await stream.send_message(await call(request))
-            except GRPCError:
-                raise
-            except Exception as error:
-                log.exception("%s failed", name)
-                raise GRPCError(Status.INTERNAL, f"{name}: {error!r}") from error
-
-        return handle
+    async def _handle(self, name: str, stream: Stream[Any, Any]) -> None:
+        caller = Caller(self._task_id, {key: str(value) for key, value in (stream.metadata or {}).items()})
+        current_caller.set(caller)
+        self._authorize(caller, name)
+        request = await stream.recv_message()
+        if (call := self._served.get(name)) is None:
+            raise GRPCError(Status.UNIMPLEMENTED, f"{name} is not served by the local control plane")
+        try:
+            if calls_of_the_client()[name].cardinality is Cardinality.UNARY_STREAM:
+                async for message in call(request):
+                    await stream.send_message(message)
+            else:
+                await stream.send_message(await call(request))
+        except GRPCError:
+            raise
+        except Exception as error:
+            log.exception("%s failed", name)
+            raise GRPCError(Status.INTERNAL, f"{name}: {error!r}") from error

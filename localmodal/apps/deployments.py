@@ -45,11 +45,22 @@ class Deployments:
     async def publish(self, request: api_pb2.AppPublishRequest) -> Version | None:
         """Publishes what was created; None if it is what is in production already."""
         app = self._alive(request.app_id)
+        self._require_free(request.name, app)
         current = self.apps.production(app)
         if current and _same(current.published, request) and app.state == request.app_state:
             self._reset_scaling(app)
             return None
         return await self._add(request)
+
+    def _require_free(self, name: str, app: App) -> None:
+        """Two clients that deploy the same new app at once have each created one."""
+        other = self.apps.deployed(name, app.environment) if name else None
+        if other and other.id != app.id:
+            raise GRPCError(
+                Status.ALREADY_EXISTS,
+                f"An app '{name}' ({other.id}) is deployed in environment '{app.environment}' already. Deploy again to "
+                "make this a new version of it.",
+            )
 
     def _reset_scaling(self, app: App) -> None:
         """A redeployment wipes what `autoscaler.update` asked for, even one that changes nothing else."""

@@ -45,7 +45,7 @@ class Calls:
             "x-modal-client-type": str(api_pb2.CLIENT_TYPE_CLIENT),
         }
 
-    async def __call__(self, name: str, **fields):
+    async def __call__(self, name: str, /, **fields):
         method = getattr(self._stub, name)
         return await method(method.request_type(**fields), metadata=self._metadata)
 

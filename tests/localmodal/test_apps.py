@@ -4,6 +4,7 @@ import asyncio
 
 import modal
 import pytest
+from grpclib import GRPCError
 from modal.runner import deploy_app
 from modal_proto import api_pb2
 
@@ -180,6 +181,15 @@ async def test_a_name_can_be_used_again_after_its_app_was_stopped(publish, clien
     again = publish("two")
     assert again.app_id != app.app_id
     assert (await lookup(again, client).remote.aio()).startswith("two ")
+
+
+async def test_an_app_whose_name_was_taken_since_it_was_created_is_refused(publish, client, call):
+    """Two clients that deploy the same new app at once have each created one."""
+    late = (await call("AppCreate", app_state=api_pb2.APP_STATE_INITIALIZING)).app_id
+    first = publish("one")
+    with pytest.raises(GRPCError, match=f"An app '{first.name}' \\({first.app_id}\\) is deployed"):
+        await call("AppPublish", app_id=late, name=first.name, app_state=api_pb2.APP_STATE_DEPLOYED)
+    assert (await lookup(first, client).remote.aio()).startswith("one ")
 
 
 async def test_an_ephemeral_app_lives_as_long_as_its_block(app, client, call):
