@@ -46,6 +46,11 @@ class Store:
         row: sqlite3.Row | None = self._db.execute(sql, values).fetchone()
         return row
 
+    def value(self, sql: str, *values: Any) -> Any:
+        """The one value of an answer that always is one row, such as a count."""
+        (value,) = self._db.execute(sql, values).fetchone()
+        return value
+
     def rows(self, sql: str, *values: Any) -> list[sqlite3.Row]:
         """Every row of the answer."""
         return self._db.execute(sql, values).fetchall()

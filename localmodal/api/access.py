@@ -8,7 +8,7 @@ from modal_proto import api_pb2
 
 from localmodal.api.group import Group
 from localmodal.errors import not_found
-from localmodal.web.urls import label_of_host, split_path
+from localmodal.web.urls import addressed
 
 
 class Access(Group):
@@ -24,8 +24,7 @@ class Access(Group):
     async def CurlGetAuthToken(self, request: api_pb2.CurlAuthTokenRequest) -> api_pb2.CurlAuthTokenResponse:
         """The same for `modal curl`, which knows the server by its address."""
         parts = urlsplit(request.url)
-        by_path = split_path(parts.path)
-        label = label_of_host(parts.netloc) or (by_path[0] if by_path else "")
-        if (target := self.plane.web_names.labels.find(label)) is None:
+        named = addressed(parts.netloc, parts.path)
+        if named is None or (target := self.plane.web_names.labels.find(named.label)) is None:
             raise not_found("Server", request.url)
         return api_pb2.CurlAuthTokenResponse(token=self.plane.server_tokens.issue(target.function_id))

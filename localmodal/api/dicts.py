@@ -24,12 +24,12 @@ class Dicts(Group):
         one, created = self.plane.objects.get_or_create(Kind.DICT, Wish.of(request))
         if created:
             self.plane.dicts.update(one.id, [(entry.key, entry.value) for entry in request.data])
-        return api_pb2.DictGetOrCreateResponse(dict_id=one.id, metadata=_metadata(one))
+        return api_pb2.DictGetOrCreateResponse(dict_id=one.id, metadata=one.metadata(api_pb2.DictMetadata))
 
     async def DictGetById(self, request: api_pb2.DictGetByIdRequest) -> api_pb2.DictGetByIdResponse:
         """Looks a dict up by its id."""
         one = self.plane.objects.get(Kind.DICT, request.dict_id)
-        return api_pb2.DictGetByIdResponse(dict_id=one.id, metadata=_metadata(one))
+        return api_pb2.DictGetByIdResponse(dict_id=one.id, metadata=one.metadata(api_pb2.DictMetadata))
 
     async def DictHeartbeat(self, request: api_pb2.DictHeartbeatRequest) -> Empty:
         """Keeps an ephemeral dict alive."""
@@ -39,11 +39,8 @@ class Dicts(Group):
     async def DictList(self, request: api_pb2.DictListRequest) -> api_pb2.DictListResponse:
         """Lists the dicts of an environment."""
         page = self.plane.objects.page(Kind.DICT, request.environment_name, request.pagination)
-        info = api_pb2.DictListResponse.DictInfo
         return api_pb2.DictListResponse(
-            dicts=[
-                info(name=one.name, created_at=one.created_at, dict_id=one.id, metadata=_metadata(one)) for one in page
-            ],
+            dicts=[_info(one) for one in page],
             environment_name=self.plane.environments.get(request.environment_name).name,
         )
 
@@ -92,5 +89,7 @@ class Dicts(Group):
         return self.plane.objects.get(Kind.DICT, dict_id).id
 
 
-def _metadata(one: Object) -> api_pb2.DictMetadata:
-    return api_pb2.DictMetadata(name=one.name, creation_info=one.creation_info)
+def _info(one: Object) -> api_pb2.DictListResponse.DictInfo:
+    return api_pb2.DictListResponse.DictInfo(
+        name=one.name, created_at=one.created_at, dict_id=one.id, metadata=one.metadata(api_pb2.DictMetadata)
+    )

@@ -23,12 +23,12 @@ class Queues(Group):
     async def QueueGetOrCreate(self, request: api_pb2.QueueGetOrCreateRequest) -> api_pb2.QueueGetOrCreateResponse:
         """Looks a queue up by name, or makes it."""
         queue, _ = self.plane.objects.get_or_create(Kind.QUEUE, Wish.of(request))
-        return api_pb2.QueueGetOrCreateResponse(queue_id=queue.id, metadata=_metadata(queue))
+        return api_pb2.QueueGetOrCreateResponse(queue_id=queue.id, metadata=queue.metadata(api_pb2.QueueMetadata))
 
     async def QueueGetById(self, request: api_pb2.QueueGetByIdRequest) -> api_pb2.QueueGetByIdResponse:
         """Looks a queue up by its id."""
         queue = self.plane.objects.get(Kind.QUEUE, request.queue_id)
-        return api_pb2.QueueGetByIdResponse(queue_id=queue.id, metadata=_metadata(queue))
+        return api_pb2.QueueGetByIdResponse(queue_id=queue.id, metadata=queue.metadata(api_pb2.QueueMetadata))
 
     async def QueueHeartbeat(self, request: api_pb2.QueueHeartbeatRequest) -> Empty:
         """Keeps an ephemeral queue alive."""
@@ -51,7 +51,7 @@ class Queues(Group):
             num_partitions=self.plane.queues.partitions(queue.id),
             total_size=min(size, limit) if limit else size,
             queue_id=queue.id,
-            metadata=_metadata(queue),
+            metadata=queue.metadata(api_pb2.QueueMetadata),
         )
 
     async def QueueDelete(self, request: api_pb2.QueueDeleteRequest) -> Empty:
@@ -98,7 +98,3 @@ class Queues(Group):
 
     def _known(self, queue_id: str) -> str:
         return self.plane.objects.get(Kind.QUEUE, queue_id).id
-
-
-def _metadata(queue: Object) -> api_pb2.QueueMetadata:
-    return api_pb2.QueueMetadata(name=queue.name, creation_info=queue.creation_info)

@@ -6,6 +6,7 @@ ever changed, and nothing is ever linked to: whoever needs a file where it may b
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -87,7 +88,8 @@ class Incoming:
 
     def write(self, chunk: bytes) -> None:
         """Appends to the file."""
-        self._file.write(chunk)
+        if self._file.write(chunk) < len(chunk):  # all that fitted
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._sha256.update(chunk)
         self._md5.update(chunk)
         self.size += len(chunk)

@@ -23,7 +23,8 @@ class Dicts:
 
     def contains(self, dict_id: str, key: bytes) -> bool:
         """Whether the key is there."""
-        return self._store.row("SELECT 1 FROM dict_entries WHERE dict_id = ? AND key = ?", dict_id, key) is not None
+        sql = "SELECT EXISTS (SELECT 1 FROM dict_entries WHERE dict_id = ? AND key = ?)"
+        return bool(self._store.value(sql, dict_id, key))
 
     def update(self, dict_id: str, entries: Iterable[tuple[bytes, bytes]], *, replace: bool = True) -> int:
         """Sets entries, all or none; without `replace` those that are there stay. Returns how many were set."""
@@ -47,9 +48,7 @@ class Dicts:
 
     def count(self, dict_id: str) -> int:
         """How many entries there are."""
-        row = self._store.row("SELECT COUNT(*) AS entries FROM dict_entries WHERE dict_id = ?", dict_id)
-        assert row is not None
-        return int(row["entries"])
+        return int(self._store.value("SELECT COUNT(*) FROM dict_entries WHERE dict_id = ?", dict_id))
 
     def entries(self, dict_id: str) -> Iterator[tuple[bytes, bytes]]:
         """The entries that are there now, in the order of insertion; one value in memory at a time."""

@@ -101,15 +101,20 @@ class Mounts:
     def _make_layer(self, layer: Path, rows: list[tuple[str, str, int]]) -> None:
         unfinished = self._layers / new_id(_UNFINISHED)
         unfinished.mkdir(parents=True)
+        try:
+            self._fill(unfinished, rows)
+            unfinished.rename(layer)
+        except OSError:
+            shutil.rmtree(unfinished)
+            if not layer.exists():  # nobody else was faster
+                raise
+
+    def _fill(self, folder: Path, rows: list[tuple[str, str, int]]) -> None:
         for path, sha256, mode in rows:
-            target = unfinished / path
+            target = folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(self._contents.path(sha256), target)
             target.chmod(mode)
-        try:
-            unfinished.rename(layer)
-        except OSError:  # somebody else was faster
-            shutil.rmtree(unfinished)
 
     def delete_unused(self, in_use: Container[str]) -> None:
         """Removes mounts that no function or image refers to and that nobody asked for lately, with their layers."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from grpclib import GRPCError, Status
 from modal_proto import api_pb2
@@ -27,6 +27,8 @@ HEARTBEAT_GRACE = 15 * 60.0
 """Seconds without a heartbeat after which an ephemeral object is gone; the client sends one every five minutes."""
 USER = "local"
 """Who made everything here, as `created_by` says."""
+
+M = TypeVar("M", api_pb2.DictMetadata, api_pb2.QueueMetadata)
 
 _CREATES = {
     api_pb2.OBJECT_CREATION_TYPE_CREATE_IF_MISSING,
@@ -84,6 +86,10 @@ class Object:
     def of(cls, row: sqlite3.Row) -> Object:
         """Reads a row of the table."""
         return cls(row["id"], Kind(row["kind"]), row["environment"], row["name"] or "", row["created_at"])
+
+    def metadata(self, form: type[M]) -> M:
+        """What the client's handle of it knows, in the form that its kind has on the wire."""
+        return form(name=self.name, creation_info=self.creation_info)
 
     @property
     def creation_info(self) -> api_pb2.CreationInfo:

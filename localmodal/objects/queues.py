@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 from typing import TYPE_CHECKING, TypeVar
+from weakref import WeakValueDictionary
 
 from grpclib import GRPCError, Status
 
@@ -31,7 +31,8 @@ class Queues:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._waiting: defaultdict[tuple[str, bytes], Pulse] = defaultdict(Pulse)
+        self._waiting: WeakValueDictionary[tuple[str, bytes], Pulse] = WeakValueDictionary()
+        """One for each partition whose items somebody waits for, as long as somebody does."""
 
     def put(self, queue_id: str, partition: bytes, values: Sequence[bytes], lifetime: float) -> None:
         """Appends values, all or none. The partition is cleared `lifetime` seconds after its last put."""
@@ -55,16 +56,11 @@ class Queues:
             raise GRPCError(
                 Status.INVALID_ARGUMENT, f"An item of {largest} bytes is too large for a queue: {LARGEST_ITEM} at most."
             )
-        row = self._store.row(
-            "SELECT COUNT(*) AS items, TOTAL(LENGTH(value)) AS bytes FROM queue_items"
-            " WHERE queue_id = ? AND partition = ?",
-            *(queue_id, partition),
-        )
-        assert row is not None
-        if row["items"] + len(values) > MOST_ITEMS or row["bytes"] + sum(map(len, values)) > LARGEST_PARTITION:
+        sql = "SELECT COUNT(*), TOTAL(LENGTH(value)) FROM queue_items WHERE queue_id = ? AND partition = ?"
+        ((items, size),) = self._store.rows(sql, queue_id, partition)
+        if items + len(values) > MOST_ITEMS or size + sum(map(len, values)) > LARGEST_PARTITION:
             raise GRPCError(
-                Status.RESOURCE_EXHAUSTED,
-                f"The queue's partition is full: {row['items']} items of {row['bytes']:.0f} bytes in all.",
+                Status.RESOURCE_EXHAUSTED, f"The queue's partition is full: {items} items of {size:.0f} bytes in all."
             )
 
     async def get(self, queue_id: str, partition: bytes, most: int, timeout: float) -> list[bytes]:
@@ -80,12 +76,13 @@ class Queues:
     async def _first(self, queue_id: str, partition: bytes, timeout: float, look: Callable[[], list[T]]) -> list[T]:
         """What `look` sees, as soon as that is anything."""
         deadline = time.monotonic() + timeout
+        put = self._waiting.setdefault((queue_id, partition), Pulse())
         while True:
             self._drop_expired(queue_id)
             left = deadline - time.monotonic()
             if (seen := look()) or left <= 0:
                 return seen
-            await self._waiting[queue_id, partition].wait(left)
+            await put.wait(left)
 
     def _take(self, queue_id: str, partition: bytes, most: int) -> list[bytes]:
         with self._store.transaction() as db:
@@ -106,19 +103,13 @@ class Queues:
     def length(self, queue_id: str, partition: bytes | None) -> int:
         """How many items a partition has; with None, all of them together."""
         self._drop_expired(queue_id)
-        row = self._store.row(
-            "SELECT COUNT(*) AS items FROM queue_items WHERE queue_id = ? AND partition = IFNULL(?, partition)",
-            *(queue_id, partition),
-        )
-        assert row is not None
-        return int(row["items"])
+        sql = "SELECT COUNT(*) FROM queue_items WHERE queue_id = ? AND partition = IFNULL(?, partition)"
+        return int(self._store.value(sql, queue_id, partition))
 
     def partitions(self, queue_id: str) -> int:
         """How many partitions there are."""
         self._drop_expired(queue_id)
-        row = self._store.row("SELECT COUNT(*) AS partitions FROM queue_partitions WHERE queue_id = ?", queue_id)
-        assert row is not None
-        return int(row["partitions"])
+        return int(self._store.value("SELECT COUNT(*) FROM queue_partitions WHERE queue_id = ?", queue_id))
 
     def clear(self, queue_id: str, partition: bytes | None) -> None:
         """Empties a partition; with None, all of them."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from grpclib import GRPCError, Status
 from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect
 from starlette.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 
@@ -57,6 +58,8 @@ class Transfers:
                 return PlainTextResponse("This address was not given out by the local control plane.", 403)
             try:
                 return await endpoint(request)
+            except ClientDisconnect:
+                return Response(status_code=400)  # nobody reads it; what had come is gone
             except GRPCError as error:
                 return PlainTextResponse(error.message or "", _HTTP_STATUS.get(error.status, 500))
             except OSError as error:  # no space left, for one

@@ -70,9 +70,8 @@ class Volumes:
     def metadata(self, volume_id: str) -> api_pb2.VolumeMetadata:
         """What the client's handle knows; by the version it chooses one of two ways of listing and uploading."""
         volume = self._objects.get(Kind.VOLUME, volume_id)
-        row = self._store.row("SELECT file_system FROM volumes WHERE id = ?", volume_id)
-        assert row is not None
-        return api_pb2.VolumeMetadata(version=row["file_system"], name=volume.name, creation_info=volume.creation_info)
+        version = self._store.value("SELECT file_system FROM volumes WHERE id = ?", volume_id)
+        return api_pb2.VolumeMetadata(version=version, name=volume.name, creation_info=volume.creation_info)
 
     def path(self, volume_id: str, sub_path: str = "") -> Path:
         """The folder that a container sees: the volume's, or one in it, which is made if need be."""
@@ -89,9 +88,7 @@ class Volumes:
         await process.wait()
         with self._store.transaction():
             self._store.write("UPDATE volumes SET commits = commits + 1 WHERE id = ?", volume_id)
-            row = self._store.row("SELECT commits FROM volumes WHERE id = ?", volume_id)
-        assert row is not None
-        return int(row["commits"])
+            return int(self._store.value("SELECT commits FROM volumes WHERE id = ?", volume_id))
 
     async def delete(self, volume_id: str) -> None:
         """Removes a volume and its files."""

@@ -17,7 +17,7 @@ from localmodal.web.asgi import header
 from localmodal.web.functions import WebFunction, WebFunctions
 from localmodal.web.protocol import FrontProtocol
 from localmodal.web.servers import Server, Servers
-from localmodal.web.urls import APPS, below, label_of_host, split_path
+from localmodal.web.urls import addressed, below
 
 if TYPE_CHECKING:
     import socket
@@ -59,17 +59,6 @@ class Behind:
     doorkeeper: Doorkeeper
     transfers: App
     """Serves uploads and downloads below `links.PREFIX`."""
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """The label that a request names, and the path that it asks of it, decoded and raw."""
-
-    label: str
-    path: str
-    raw_path: bytes
-    prefix: str = ""
-    """What stood before that path, of a client that came by path."""
 
 
 class Front:
@@ -123,24 +112,32 @@ class Front:
             raise
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        asked = _asked(scope)
-        if asked and asked.prefix:
-            scope["headers"].append((b"x-forwarded-prefix", asked.prefix.encode()))
-            send = _redirecting_below(asked.prefix, header(scope, b"host"), send)
-        if asked is None and scope["path"].startswith(PREFIX):
+        named = addressed(header(scope, b"host"), scope["raw_path"].decode("latin-1"))
+        if named is None and scope["path"].startswith(PREFIX):
             await self._behind.transfers(scope, receive, send)
-        elif asked is None or (target := self._behind.labels.find(asked.label)) is None:
+        elif named is None or (target := self._behind.labels.find(named.label)) is None:
             await replies.UNKNOWN_LABEL(scope, send)
         elif (definition := self._definition(target)) is None:
             await replies.STOPPED(scope, send)
         elif refusal := self._refusal(scope, target, definition):
             await refusal(scope, send)
-        elif definition.is_server:
-            server = Server(target.function_id, definition.http_config.port, asked.raw_path)
+        else:
+            await self._pass_on(target, definition, named.prefix, scope, receive, send)
+
+    async def _pass_on(
+        self, target: Target, definition: api_pb2.Function, prefix: str, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        if prefix:
+            scope["headers"].append((b"x-forwarded-prefix", prefix.encode()))
+            send = _redirecting_below(prefix, header(scope, b"host"), send)
+        if definition.is_server:
+            raw_path = scope["raw_path"].removeprefix(prefix.encode()) or b"/"
+            server = Server(target.function_id, definition.http_config.port, raw_path)
             serve = self._servers.http if scope["type"] == "http" else self._servers.websocket
             await serve(server, scope, receive, send)
         else:
-            function = WebFunction(target.function_id, target.method, asked.path)
+            path = scope["path"].removeprefix(prefix) or "/"
+            function = WebFunction(target.function_id, target.method, path)
             answer = self._functions.http if scope["type"] == "http" else self._functions.websocket
             await answer(function, scope, receive, send)
 
@@ -163,17 +160,6 @@ def _protected(definition: api_pb2.Function, method: str) -> bool:
         return not definition.http_config.unauthenticated
     config = definition.method_definitions[method].webhook_config if method else definition.webhook_config
     return bool(config.requires_proxy_auth)
-
-
-def _asked(scope: Scope) -> _Asked | None:
-    """Whom a request is for: by the name in its Host header, else by its path; None for the front itself."""
-    if label := label_of_host(header(scope, b"host")):
-        return _Asked(label, scope["path"], scope["raw_path"])
-    if (parts := split_path(scope["path"])) is None:
-        return None
-    label, path = parts
-    prefix = f"{APPS}{label}"
-    return _Asked(label, path, scope["raw_path"].removeprefix(prefix.encode()) or b"/", prefix)
 
 
 def _redirecting_below(prefix: str, host: str, send: Send) -> Send:

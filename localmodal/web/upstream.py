@@ -241,8 +241,3 @@ class Pool:
     def _close_old(self) -> None:
         while self._idle and (self._idle[0].lost or self._loop.time() - self._idle[0].idle_since > IDLE_LIMIT):
             self._idle.popleft().transport.abort()
-
-    def close(self) -> None:
-        """Ends every idle connection."""
-        while self._idle:
-            self._idle.pop().transport.abort()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 APPS = "/_apps/"
 """Every web function by path: `/_apps/<label>/<path>`."""
@@ -26,23 +27,23 @@ class Urls:
         """The address that the client shows and that `get_web_url()` returns."""
         return f"http://{label}.localhost:{self.port}"
 
-    def by_path(self, label: str) -> str:
-        """The same for a client that cannot resolve `*.localhost`."""
-        return f"http://127.0.0.1:{self.port}{APPS}{label}"
+
+class Addressed(NamedTuple):
+    """Whom a request is for, by its label, and what of its path only says that."""
+
+    label: str
+    prefix: str = ""
 
 
-def label_of_host(host: str) -> str | None:
-    """The label that a Host header names: `chat.localhost:8700` -> `chat`."""
+def addressed(host: str, path: str) -> Addressed | None:
+    """By the name in the Host header, `chat.localhost:8700`, else by the (raw) path, `/_apps/chat/v1/models`."""
     name = host.lower().partition(":")[0].rstrip(".")
-    return name.removesuffix(".localhost") if name.endswith(".localhost") else None
-
-
-def split_path(path: str) -> tuple[str, str] | None:
-    """The label and the rest of a path: `/_apps/chat/v1/models` -> `chat`, `/v1/models`."""
+    if name.endswith(".localhost"):
+        return Addressed(name.removesuffix(".localhost"))
     if not path.startswith(APPS):
         return None
-    label, _, rest = path.removeprefix(APPS).partition("/")
-    return label, f"/{rest}"
+    label = path.removeprefix(APPS).partition("/")[0]
+    return Addressed(label, f"{APPS}{label}")
 
 
 def below(prefix: str, host: str, location: str) -> str:

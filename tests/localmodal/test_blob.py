@@ -1,11 +1,16 @@
 """Blobs: addresses to upload to and download from, and who may use them."""
 
+import asyncio
 import base64
 import hashlib
+from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
+from full_disk import nearly_full
 from grpclib import GRPCError
+
+from localmodal.objects.contents import Contents
 
 CONTENT = b"payload" * 1_000_000
 
@@ -74,3 +79,31 @@ async def test_an_interrupted_upload_leaves_nothing_behind(call, http):
         await http.put(blob.upload_urls.items[0], data=half(), headers={"Content-Length": str(len(content))})
     with pytest.raises(GRPCError, match=r"the upload of its \d+ bytes did not end"):
         await call("BlobGet", blob_id=blob.blob_id)
+
+
+async def test_of_an_upload_that_breaks_off_nothing_is_kept(call, http, daemon):
+    content = b"broken off" * 500_000
+    blob = await create(call, content)
+
+    async def half() -> AsyncIterator[bytes]:
+        yield content[: len(content) // 2]
+        raise ConnectionAbortedError
+
+    before = daemon.log
+    with pytest.raises((aiohttp.ClientError, ConnectionAbortedError)):
+        await http.put(blob.upload_urls.items[0], data=half())
+    async with asyncio.timeout(30):
+        while any((daemon.paths.blobs / "incoming").iterdir()):
+            await asyncio.sleep(0.05)
+    assert daemon.log == before
+    with pytest.raises(GRPCError, match="did not end"):
+        await call("BlobGet", blob_id=blob.blob_id)
+
+
+def test_a_full_disk_takes_all_of_a_content_or_nothing(tmp_path):
+    contents, data = Contents(tmp_path), b"x" * 2048
+    sha256 = hashlib.sha256(data).hexdigest()
+    with nearly_full(), pytest.raises(OSError, match="No space left"):
+        contents.put(data, sha256)
+    assert not contents.has(sha256)
+    assert not any((tmp_path / "incoming").iterdir())

@@ -1,10 +1,7 @@
 """What a container writes is kept, up to a limit, and never takes the daemon down."""
 
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import pytest
+from full_disk import nearly_full
 
 from localmodal.tasks import logs as module
 from localmodal.tasks.logs import Logs
@@ -32,20 +29,6 @@ def test_beyond_the_limit_output_is_not_kept_and_a_line_says_so(logs, monkeypatc
     assert ended == "Container ta-1 is ended.\n"
     assert logs._path("ta-1").stat().st_size < 2 << 20
     assert "the last words" in log.tail(5), "for the message when it dies"
-
-
-@contextmanager
-def nearly_full() -> Iterator[None]:
-    """Files of this process may not grow beyond 1 KiB, as if the disk ended in the middle of a line.
-
-    Only around the writing itself: what pytest prints may go to a file, too.
-    """
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_a_full_disk_costs_the_lines_that_do_not_fit_and_no_other(logs):
