@@ -39,6 +39,7 @@ class SnapshotWarmupProvider(ServiceProvider):
             "app_name": inputs["app_name"],
             "definition": inputs["definition"],
             "snapshot": inputs["snapshot"],
+            "scaling": inputs["scaling"],
             "missing": missing_for_snapshots(inputs["backend"]),
             "warmup": {name: inputs[name] for name in Warmup.model_fields if name in inputs},
         }

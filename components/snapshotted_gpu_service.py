@@ -66,7 +66,7 @@ class SnapshottedGpuService(pulumi.ComponentResource):
         return values.apply(lambda known: declared_service(known, self._name, self._backend))
 
     def _image(self, spec: pulumi.Output[ServiceSpec]) -> CudaRuntimeImage:
-        recipe = _layers(spec.apply(lambda known: _dumped(Recipe.of(known))), Recipe.model_fields)
+        recipe = _layers(spec.apply(_recipe), Recipe.model_fields)
         inputs = {**self._common(CudaRuntimeImage, self._name), **recipe}
         return CudaRuntimeImage(self._name, inputs, self._child())
 
@@ -90,6 +90,7 @@ class SnapshottedGpuService(pulumi.ComponentResource):
         inputs = {
             **self._common(SnapshotWarmup, self._name),
             **_layers(spec.apply(lambda known: _dumped(known.warmup)), settings),
+            **_layers(spec.apply(_live_settings), ("scaling",)),
             "app_name": spec.apply(lambda known: known.name),
             "snapshot": spec.apply(lambda known: known.snapshot.enabled),
             "definition": definition,
@@ -118,6 +119,14 @@ def owner(project: str, stack: str) -> str:
         return name
     digest = sha256(name.encode()).hexdigest()[:12]
     return f"{name[: _LONGEST_TAG - len(digest) - 1]}-{digest}"
+
+
+def _recipe(spec: ServiceSpec) -> dict[str, Any]:
+    """The image's recipe; RunError if there are no weights to take the hash of, which a silenced rule has let pass."""
+    try:
+        return _dumped(Recipe.of(spec))
+    except OSError as error:
+        raise pulumi.RunError(f"{spec.name}: weights.path: the file cannot be read: {error}") from None
 
 
 def _definition(spec: ServiceSpec, image_id: str) -> Definition:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 import modal
 
 from engines.boots import dict_name
-from service import live, protocol
+from service import live
 from service.process import serve
 
 if TYPE_CHECKING:
     from service.progress import Progress
 
-
-_POLL_S = 0.2
 _PATIENCE_S = 60.0
 
 
@@ -28,16 +25,10 @@ def destroy(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
     if found is not None:
         progress.status("stopping the app")
         modal.App.lookup(app_name).stop()
-        _wait_for_the_end_of(found.app_id)
+        # A container's last act is its boot record, which would make the Dict anew.
+        live.wait_until_nothing_runs(found.app_id, patience_s=_PATIENCE_S)
     modal.Dict.objects.delete(dict_name(app_name), allow_missing=True)
     return {}
-
-
-def _wait_for_the_end_of(app_id: str) -> None:
-    """A container's last act is its boot record, which makes the Dict anew where that was removed before."""
-    deadline = time.monotonic() + _PATIENCE_S
-    while protocol.running(app_id) and time.monotonic() < deadline:
-        time.sleep(_POLL_S)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,6 +15,8 @@ from service import protocol
 from service.backend import reachable
 from service.failure import Failure
 from spec.deployment import OWNER_TAG
+
+_POLL_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,13 @@ def find(app_name: str) -> LiveApp | None:
 def url(app_name: str) -> str:
     """Where the service's HTTP API answers."""
     return reachable(getattr(modal.Cls.from_name(app_name, SERVICE)(), WEB).get_web_url())
+
+
+def wait_until_nothing_runs(app_id: str, *, patience_s: float) -> None:
+    """Returns when no container of the app is left, or when it has taken too long."""
+    deadline = time.monotonic() + patience_s
+    while protocol.running(app_id) and time.monotonic() < deadline:
+        time.sleep(_POLL_S)
 
 
 def refuse_strangers(live: LiveApp | None, app_name: str, owner: str) -> None:

@@ -1,12 +1,14 @@
-"""Pure: rules that refuse or warn before anything is deployed, while it still costs nothing."""
+"""Rules that refuse or warn before anything is deployed, while it still costs nothing."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from service.gguf import NotWholeError, check_whole
 from spec import ServiceSpec
 from spec.gpu import asks_for_gpu
 from spec.problems import hint
@@ -106,9 +108,24 @@ def _gpu_is_there(service: ServiceSpec, machine: Machine) -> Iterator[Violation]
 
 def _weights_are_there(service: ServiceSpec, _: Machine) -> Iterator[Violation]:
     path = service.weights.path
-    if path is not None and not Path(path).is_file():
-        problem = f'"{path}" is no file in {Path.cwd()}.'
-        yield Violation("weights.path", problem, "Give the path of the weights' file.")
+    if path is None or _readable(path):
+        return
+    why = "may not be read by this user" if Path(path).is_file() else f"is no file in {Path.cwd()}"
+    yield Violation("weights.path", f'"{path}" {why}.', "Give the path of the weights' file.")
+
+
+def _weights_are_whole(service: ServiceSpec, _: Machine) -> Iterator[Violation]:
+    path = service.weights.path
+    if path is None or not _readable(path):
+        return
+    try:
+        check_whole(Path(path))
+    except NotWholeError as error:
+        yield Violation("weights.path", f'"{path}" {error}.', "Download it again, and compare its size.")
+
+
+def _readable(path: str) -> bool:
+    return Path(path).is_file() and os.access(path, os.R_OK)
 
 
 def _prompts_fit(service: ServiceSpec, _: Machine) -> Iterator[Violation]:
@@ -125,6 +142,13 @@ def _proof_is_possible(service: ServiceSpec, _: Machine) -> Iterator[Violation]:
         yield Violation("warmup.max_starts", problem, f"Set {wanted + 1} or more.")
 
 
+def _nobody_is_always_warm(service: ServiceSpec, _: Machine) -> Iterator[Violation]:
+    if always := service.scaling.min_containers:
+        problem = f"{always} kept warm, but none while a version's starts are measured: requests may meet a start then."
+        remedy = "Silence this rule if that is fine, or set 0 and leave it to the snapshot."
+        yield Violation("scaling.min_containers", problem, remedy)
+
+
 def _silenced_rules_exist(service: ServiceSpec, _: Machine) -> Iterator[Violation]:
     known = tuple(rule.number for rule in RULES)
     for number in service.silence:
@@ -138,5 +162,7 @@ RULES = (
     Rule("CS003", Severity.ERROR, "warm-up prompts that fit into the context", _prompts_fit),
     Rule("CS004", Severity.ERROR, "as many starts as the proof takes", _proof_is_possible),
     Rule("CS005", Severity.ERROR, "only rules that exist are silenced", _silenced_rules_exist),
+    Rule("CS006", Severity.ERROR, "a file of weights that is whole", _weights_are_whole),
+    Rule("CS007", Severity.WARNING, "containers that start when they are needed", _nobody_is_always_warm),
 )
 """Every rule. A new one is a function above and a line here."""

@@ -103,7 +103,7 @@ def _status(name: str, deployed: dict[str, Any], warmup: dict[str, Any], *, unde
 
 def as_it_is_now(status: ServiceStatus, progress: Progress) -> ServiceStatus:
     """The same, where production's last starts say otherwise; as the state has it, if the backend does not answer."""
-    if status.snapshot == "building" or status.restored is None:
+    if status.snapshot == "building" or not status.restores_in_a_row:
         return status
     request = {"app_name": status.app_name, "definition": status.definition}
     try:

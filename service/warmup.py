@@ -1,5 +1,6 @@
 """Operation: makes a deployed version's snapshot, and proves that cold containers are restored from it.
 
+0. No container is kept warm meanwhile: one that never starts could not be met cold.
 1. Cold containers, one after the other: each answers the same first request and ends itself, until one was restored.
 2. One cold start of the twin without a snapshot, under the same request: the honest "before".
 3. Restored containers, one after the other, until as many in a row as asked for.
@@ -16,10 +17,11 @@ import modal
 from engines.boots import StartReport
 from engines.names import SERVICE, TWIN
 from service import protocol
+from service.autoscale import scaled_to_zero
 from service.failure import Failure
 from service.process import serve
 from service.proof import Proof, Start, figures, speedup
-from spec import Warmup
+from spec import Scaling, Warmup
 
 if TYPE_CHECKING:
     from service.progress import Progress
@@ -33,15 +35,21 @@ _NO_SNAPSHOT = "The last container took no snapshot, so more starts would not he
 def warm_up(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """The snapshot's state and the figures before and after."""
     starter = Starter(request["app_name"], Warmup.model_validate(request["warmup"]), request["definition"], progress)
+    with scaled_to_zero(starter.app_name, Scaling.model_validate(request["scaling"]), progress):
+        if not _takes_snapshots(request, progress):
+            return _outcome("none", cold=[starter.start(SERVICE)], proof=starter.proof)
+        starter.prove(wanted=1)
+        progress.status("one start without a snapshot, to compare with")
+        cold = starter.start(TWIN)
+        starter.prove(wanted=starter.warmup.restores_in_a_row)
+        return _outcome("verified", cold=[cold], proof=starter.proof)
+
+
+def _takes_snapshots(request: dict[str, Any], progress: Progress) -> bool:
     if lacks := request["missing"]:
-        progress.warn(f"{starter.app_name}: no memory snapshot here, every start is cold. Missing: {'; '.join(lacks)}")
-    if lacks or not request["snapshot"]:
-        return _outcome("none", cold=[starter.start(SERVICE)], proof=starter.proof)
-    starter.prove(wanted=1)
-    progress.status("one start without a snapshot, to compare with")
-    cold = starter.start(TWIN)
-    starter.prove(wanted=starter.warmup.restores_in_a_row)
-    return _outcome("verified", cold=[cold], proof=starter.proof)
+        missing = "; ".join(lacks)
+        progress.warn(f"{request['app_name']}: no memory snapshot here, every start is cold. Missing: {missing}")
+    return request["snapshot"] and not lacks
 
 
 class Starter:

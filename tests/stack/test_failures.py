@@ -23,7 +23,8 @@ def test_a_failing_image_command_is_told_with_its_last_lines(project: Project) -
 def broken(project: Project, tmp_path: Path) -> Project:
     """A service whose weights end after their first bytes."""
     (tmp_path / "broken.gguf").write_bytes(b"GGUF and no more")
-    project.declare(CHAT | {"weights": {"path": str(tmp_path / "broken.gguf")}})
+    silence = {"CS006": "what is wrong with it is for the container to find out"}
+    project.declare(CHAT | {"weights": {"path": str(tmp_path / "broken.gguf")}, "silence": silence})
     return project
 
 

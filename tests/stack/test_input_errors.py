@@ -25,6 +25,14 @@ def test_a_preview_refuses(project: Project, changed: dict[str, Any], problem: s
     assert "Traceback" not in said
 
 
+def test_weights_that_are_not_there_are_told_also_if_the_rule_is_silenced(project: Project) -> None:
+    project.declare(CHAT | {"weights": {"path": "nowhere.gguf"}, "silence": {"CS002": "they come later"}})
+    said = project.pulumi("preview", fails=True)
+    assert "[CS002] Silenced: they come later" in said
+    assert "chat: weights.path: the file cannot be read:" in said
+    assert "Traceback" not in said
+
+
 def test_two_services_of_one_name_are_refused(project: Project) -> None:
     project.declare(CHAT, CHAT)
     said = project.pulumi("preview", fails=True)
