@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CRIU_OPTIONS = (
+    "manage-cgroups=ignore",
     "network-lock skip",
     "tcp-established",
     "ext-unix-sk",
@@ -42,7 +43,10 @@ CRIU_OPTIONS = (
     "ghost-limit 1G",
     *(f"irmap-scan-path /{folder}" for folder in ("tmp", "root", "srv", "opt", "home", "usr/local", "var/tmp")),
 )
-"""Read by CRIU through an annotation of the bundle. Without the first it looks for iptables, and the dump fails.
+"""Read by CRIU through an annotation of the bundle.
+manage-cgroups: runc puts CRIU, and so the copy, into the copy's group. Under cgroup v2 CRIU would move it on into the
+original's, and the copies would end with the original. (Its value is optional, so it needs the equals sign.)
+network-lock: without it CRIU looks for iptables, and the dump fails.
 ghost-limit: the largest file that may be open without a name. irmap: where it looks for folders watched by inotify,
 which overlayfs cannot find by their handles. Not link-remap: that leaves a file in the upper layer for the dump alone,
 so what we keep of the layer lacks it; a file whose name is gone but has another one is refused at the dump instead.

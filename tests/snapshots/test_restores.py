@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from features import FEATURES, REFUSED
 
+from localmodal.worker.processes import descendants
 from localmodal.worker.snapshots import criu
 from localmodal.worker.snapshots.protocol import SnapshotError
 
@@ -75,6 +76,17 @@ async def test_eight_copies_at_once(bench):
     snapshot = await bench.snapshot(await bench.feature("a_fork_that_writes"))
     copies = await asyncio.gather(*(bench.restore(snapshot) for _ in range(8)))
     assert await asyncio.gather(*(copy.goes_on() for copy in copies)) == [AS_IT_WAS] * 8
+
+
+async def test_copies_are_in_control_groups_of_their_own_and_outlive_the_original(bench):
+    """Under cgroup v2, CRIU by itself puts them into the original's."""
+    original = await bench.feature("worker_processes")
+    snapshot = await bench.snapshot(original)
+    copies = [await bench.restore(snapshot) for _ in range(2)]
+    for container in (running.container for running in (original, *copies)):
+        assert container.bundle.cgroup.processes() == {container.pid, *descendants(container.pid)}
+    await original.container.kill()
+    assert [await copy.goes_on() for copy in copies] == [AS_IT_WAS] * 2
 
 
 async def test_a_copy_can_be_snapshotted_again_even_after_the_first_snapshot_is_gone(bench):

@@ -95,11 +95,12 @@ async def test_a_snapshot_that_cannot_be_restored_is_given_up_for_a_cold_start_t
 ):
     await desk.snapshotted("ta-a")
     folder = next(path for path in (desk.home.disk / "snapshots").iterdir() if path.is_dir())
-    damaged = next(path for path in folder.rglob("pages-*.img"))
-    content = bytearray(damaged.read_bytes())
-    content[len(content) // 2] ^= 1
+    damaged = next(folder.rglob("pages-*.img"))
     damaged.chmod(0o600)
-    damaged.write_bytes(content)
+    with damaged.open("r+b") as pages:
+        first = pages.read(1)
+        pages.seek(0)
+        pages.write(bytes([first[0] ^ 1]))
     second = await desk.snapshotted("ta-b")
     assert (second.restored, second.snapshotting) == (False, True)
     third = await desk.worker.start(desk.launch("ta-c"))
