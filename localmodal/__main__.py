@@ -9,13 +9,10 @@ import logging
 import os
 import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from localmodal import control
 from localmodal.home import Home
-
-if TYPE_CHECKING:
-    from localmodal.endpoint import Endpoint
 
 _VERBS = {
     "start": "start the daemon unless it runs; print the environment of a client",
@@ -97,20 +94,21 @@ def _logs(home: Home, *, follow: bool) -> int:
 
 def _serve(home: Home, ready_fd: int | None) -> int:
     from localmodal.daemon import Daemon  # noqa: PLC0415 (the other verbs answer faster without)
-    from localmodal.errors import DaemonError  # noqa: PLC0415 (as above)
+    from localmodal.errors import DaemonError, DiskFullError  # noqa: PLC0415 (as above)
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("grpclib.server").setLevel(logging.WARNING)  # it logs every client that hangs up
     home.root.mkdir(parents=True, exist_ok=True, mode=0o700)
 
-    def ready(_: Endpoint) -> None:
+    def tell(word: bytes) -> None:
         if ready_fd is not None:
-            os.write(ready_fd, b"ready")
+            os.write(ready_fd, word)
             os.close(ready_fd)
 
     try:
-        asyncio.run(Daemon(home).run(ready))
-    except DaemonError as error:
+        asyncio.run(Daemon(home).run(lambda _: tell(control.READY)))
+    except (DaemonError, DiskFullError) as error:
+        tell(str(error).encode())  # not only into the log, for which there may be no room
         sys.stderr.write(f"{error}\n")
         return 1
     return 0

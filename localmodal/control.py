@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from localmodal.home import Home
 
+READY = b"ready"
+"""What a daemon says to who has started it, once clients can come."""
 _START_WITHIN = 120.0
 """Seconds; the first start makes a disk and finds out what this machine can do."""
 _STOP_WITHIN = 60.0
@@ -49,7 +51,7 @@ def start(home: Home) -> dict[str, str]:
 
 
 def _spawn(home: Home) -> Endpoint:
-    """Runs `python -m localmodal serve` in the background and waits for its word that it is up."""
+    """Runs `python -m localmodal serve` in the background and waits for its word that it is up, or why it cannot be."""
     hears, says = os.pipe()
     with home.daemon_log.open("ab") as log:
         begin = log.tell()
@@ -67,10 +69,10 @@ def _spawn(home: Home) -> Endpoint:
     with os.fdopen(hears, "rb") as pipe:
         heard, _, _ = select.select([pipe], [], [], _START_WITHIN)
         word = pipe.read() if heard else b""
-    if not word:
+    if word != READY:
         daemon.kill()
-        last_words = _said(home, begin)
-        raise ControlError(f"The local control plane did not start. Its last words in {home.daemon_log}:\n{last_words}")
+        reason = word.decode() or f"Its last words in {home.daemon_log}:\n{_said(home, begin)}"
+        raise ControlError(f"The local control plane did not start. {reason}")
     endpoint = Endpoint.read(home)
     assert endpoint, "it wrote its endpoint down before it said so"
     return endpoint

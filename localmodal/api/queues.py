@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from google.protobuf.empty_pb2 import Empty
+from grpclib import GRPCError, Status
 from modal_proto import api_pb2
 
 from localmodal.api.group import Group
+from localmodal.errors import DiskFullError
 from localmodal.objects.named import Kind, Wish
 
 if TYPE_CHECKING:
@@ -61,9 +63,11 @@ class Queues(Group):
 
     async def QueuePut(self, request: api_pb2.QueuePutRequest) -> Empty:
         """Appends items to a partition; RESOURCE_EXHAUSTED when it is full, and the client tries again."""
-        self.plane.queues.put(
-            self._known(request.queue_id), request.partition_key, request.values, request.partition_ttl_seconds
-        )
+        queue_id = self._known(request.queue_id)
+        try:
+            self.plane.queues.put(queue_id, request.partition_key, request.values, request.partition_ttl_seconds)
+        except DiskFullError as error:  # by its own status the client would take it for a full queue, and wait
+            raise GRPCError(Status.FAILED_PRECONDITION, error.message) from error
         return Empty()
 
     async def QueueGet(self, request: api_pb2.QueueGetRequest) -> api_pb2.QueueGetResponse:

@@ -95,7 +95,7 @@ class Secrets:
             self._objects.get(Kind.SECRET, secret_id)
             rows = self._store.rows("SELECT key, value FROM secret_values WHERE secret_id = ?", secret_id)
             variables.update((row["key"], row["value"]) for row in rows)
-            self._store.write("INSERT OR REPLACE INTO secret_uses VALUES (?, ?)", secret_id, time.time())
+            self._store.note("INSERT OR REPLACE INTO secret_uses VALUES (?, ?)", secret_id, time.time())
         return variables
 
     def used_at(self, secret_id: str) -> float:

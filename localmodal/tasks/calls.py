@@ -172,13 +172,17 @@ class Calls:
             if fresh or left <= 0 or not await call.changed.wait(left):
                 return Answers([one.output for one in fresh if one.output], len(call.finished))
 
-    def finish(self, one: Input, output: api_pb2.FunctionGetOutputsItem) -> None:
-        """Gives an input its output; a second one, or one for a call that was cancelled, is ignored."""
+    def finish(self, one: Input, output: api_pb2.FunctionGetOutputsItem, *, ours: bool = False) -> None:
+        """Gives an input its output; a second one, or one for a call that was cancelled, is ignored.
+
+        `ours`: no container has sent it, who would send it again, so it holds even where it cannot be written down.
+        """
         if one.output is not None:
             return
         output.input_id, output.idx = one.id, one.index
         if one.call.durable:
-            self._store.write(
+            write = self._store.note if ours else self._store.write
+            write(
                 "UPDATE inputs SET output = ?, finished_at = ? WHERE id = ?",
                 *(output.SerializeToString(), time.time(), one.id),
             )
@@ -194,12 +198,12 @@ class Calls:
     def fail(self, one: Input, status: Status.GenericStatus.ValueType, reason: str) -> None:
         """Ends an input with a reason in words."""
         result = api_pb2.GenericResult(status=status, exception=reason)
-        self.finish(one, api_pb2.FunctionGetOutputsItem(result=result, output_created_at=time.time()))
+        self.finish(one, api_pb2.FunctionGetOutputsItem(result=result, output_created_at=time.time()), ours=True)
 
     def note_attempt(self, one: Input) -> None:
         """Writes down how often an input was tried, before it is tried again."""
         if one.call.durable:
-            self._store.write(
+            self._store.note(
                 "UPDATE inputs SET retry_count = ?, losses = ? WHERE id = ?", one.retry_count, one.losses, one.id
             )
 
@@ -215,7 +219,7 @@ class Calls:
         """The caller has all that it wants of a call: its results are forgotten."""
         if call.unfinished:
             self.cancel(call, reason="The caller went away")
-        self._store.write("DELETE FROM calls WHERE id = ?", call.id)
+        self._store.note("DELETE FROM calls WHERE id = ?", call.id)
         self._forget_soon(call)
 
     def delete_old(self) -> None:

@@ -20,6 +20,7 @@ from localmodal.pulse import Pulse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from io import FileIO
     from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -52,7 +53,8 @@ class TaskLog:
     recent: deque[Entry] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
 
     def __post_init__(self) -> None:
-        self._file = self.path.open("ab", buffering=0)
+        self._file: FileIO | None = None
+        """Opened by the first line: on a disk that is full even that may fail."""
         self._size = 0
         """Bytes of whole lines in the file."""
         self._full = False
@@ -81,6 +83,7 @@ class TaskLog:
     def _write(self, line: bytes) -> None:
         """A whole line or none: a disk that is full takes half of one, or nothing."""
         try:
+            self._file = self._file or self.path.open("ab", buffering=0)
             whole = self._file.write(line) == len(line)
         except OSError as error:
             whole = False
@@ -89,7 +92,7 @@ class TaskLog:
         self._failing = not whole
         if whole:
             self._size += len(line)
-        else:
+        elif self._file:
             self._file.truncate(self._size)
 
     def tail(self, lines: int) -> str:
@@ -98,7 +101,8 @@ class TaskLog:
 
     def close(self) -> None:
         """Nothing more will be written."""
-        self._file.close()
+        if self._file:
+            self._file.close()
 
 
 class Logs:

@@ -146,7 +146,7 @@ class Pool:
 
     def put_output(self, task: Task, item: api_pb2.FunctionPutOutputsItem) -> None:
         """Takes the output of an input that a container worked on."""
-        if (one := self._attempts.end(task, item.input_id)) is None:
+        if (running := task.running.get(item.input_id)) is None:
             return
         output = api_pb2.FunctionGetOutputsItem(
             result=item.result,
@@ -154,7 +154,8 @@ class Pool:
             input_started_at=item.input_started_at,
             output_created_at=item.output_created_at,
         )
-        self._attempts.answer(task, one, output)
+        self._attempts.answer(task, running.input, output)  # first: what cannot be written down is sent again
+        self._attempts.end(task, item.input_id)
         self._rest(task)
 
     # -- servers
@@ -302,7 +303,9 @@ class Pool:
         self.scale()
 
     def kill(self, task: Task, reason: str) -> None:
-        """Ends a container at once."""
+        """Ends a container at once; it takes nothing new meanwhile."""
+        if task.phase is Phase.READY:
+            task.phase = Phase.DRAINING
         task.end_reason = task.end_reason or reason
         task.log.system(f"Container {task.id} is ended: {reason}.")
         if task.container:
@@ -346,7 +349,7 @@ class Pool:
         self._given_up = ContainerError(result.exception or reason)
         waiting, self.queue = self.queue, deque()
         for one in waiting:
-            self._calls.finish(one, api_pb2.FunctionGetOutputsItem(result=result, task_id=task.id))
+            self._calls.finish(one, api_pb2.FunctionGetOutputsItem(result=result, task_id=task.id), ours=True)
 
     # -- the end
 

@@ -147,7 +147,7 @@ class TaskRecords:
     def new(self, function: Function) -> Task:
         """A task for a container that is about to start."""
         task_id, now = new_id("ta"), time.time()
-        self._store.write(
+        self._store.note(
             "INSERT INTO tasks (id, app_id, function_id, enqueued_at) VALUES (?, ?, ?, ?)",
             *(task_id, function.app_id, function.id, now),
         )
@@ -156,7 +156,7 @@ class TaskRecords:
     def started(self, task: Task) -> None:
         """Notes that the container runs, and from what."""
         task.started_at = time.time()
-        self._store.write(
+        self._store.note(
             "UPDATE tasks SET started_at = ?, snapshot_behavior = ? WHERE id = ?",
             *(task.started_at, task.snapshot_behavior, task.id),
         )
@@ -166,7 +166,7 @@ class TaskRecords:
         """Notes that the container has ended, and why."""
         task.log.close()
         task.launched.set()
-        self._store.write(
+        self._store.note(
             "UPDATE tasks SET finished_at = ?, result = ? WHERE id = ?",
             *(time.time(), result.SerializeToString(), task.id),
         )
