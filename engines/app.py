@@ -14,7 +14,7 @@ import modal.experimental
 
 from engines.container import Container
 from spec.deployment import Deployment
-from spec.gpu import NO_GPU
+from spec.gpu import asks_for_gpu
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -33,7 +33,7 @@ SNAPSHOTS = DEFINITION.snapshot.enabled
 def _gpu() -> str | list[str] | None:
     if isinstance(DEFINITION.gpu, tuple):
         return list(DEFINITION.gpu)
-    return None if DEFINITION.gpu == NO_GPU else DEFINITION.gpu
+    return DEFINITION.gpu if asks_for_gpu(DEFINITION.gpu) else None
 
 
 app = modal.App(DEFINITION.app_name, tags=DEPLOYMENT.tags)
@@ -51,7 +51,7 @@ _resources: dict[str, Any] = {
     "startup_timeout": START_SECONDS,
     "include_source": False,
 }
-_with_gpu = SNAPSHOTS and DEFINITION.gpu != NO_GPU and DEFINITION.snapshot.gpu is not False
+_with_gpu = SNAPSHOTS and asks_for_gpu(DEFINITION.gpu) and DEFINITION.snapshot.gpu is not False
 _snapshots: dict[str, Any] = {
     "enable_memory_snapshot": SNAPSHOTS,
     "experimental_options": {"enable_gpu_snapshot": True} if _with_gpu else {},

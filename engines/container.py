@@ -20,7 +20,7 @@ from engines.boots import BootLog, BootRecord, StartReport
 from engines.clock import Phases, process_started_at
 from engines.engine import engine_of
 from engines.http import HEALTH
-from spec.gpu import NO_GPU
+from spec.gpu import asks_for_gpu
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -136,7 +136,7 @@ class Container:
 
     @cached_property
     def _gpu(self) -> str | None:
-        return None if self._definition.gpu == NO_GPU else gpu_name()
+        return gpu_name() if asks_for_gpu(self._definition.gpu) else None
 
     @cached_property
     def _versions(self) -> dict[str, str]:

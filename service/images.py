@@ -33,7 +33,8 @@ def build(request: dict[str, Any], progress: Progress) -> dict[str, str]:
         with redirect_stdout(output), modal.enable_output():
             image = layers(Recipe.model_validate(request["recipe"])).build()
     except ModalError as error:
-        raise Failure("\n".join([f"The image could not be built. {error}", *output.last])) from error
+        rest = [line for line in output.last if line not in str(error)]
+        raise Failure("\n".join([f"The image could not be built. {error}", *rest])) from error
     return {"image_id": image.object_id}
 
 

@@ -118,7 +118,7 @@ class Starter:
         lines = [
             f"{self.app_name}: the snapshot is not proved: {reason}",
             f"Starts so far: {self.proof.so_far()}.",
-            "The deployment serves on. `pulumi up` tries the warm-up again, and nothing else.",
+            "The deployment stays live. `pulumi up` tries the warm-up again, and nothing else.",
             *hints,
             "The last lines of the containers' log:" if log else "The containers wrote nothing to their log.",
             *(f"  {line}" for line in log),

@@ -26,12 +26,15 @@ NO_GPU = "none"
 
 def asks_for_gpu(choice: str | tuple[str, ...]) -> bool:
     """Whether a service with this choice runs on a GPU."""
-    return choice not in (NO_GPU, ())
+    return choice != NO_GPU
 
 
 def _as_modal_spells_it(choice: str | tuple[str, ...]) -> str | tuple[str, ...]:
     if isinstance(choice, str):
         return choice if choice == NO_GPU else _known(choice)
+    if not choice:
+        message = f"the list is empty. Write {NO_GPU}, or the types in the order in which they are to be tried."
+        raise ValueError(message)
     return tuple(_known(gpu) for gpu in choice)
 
 

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
 Model = TypeVar("Model", bound=BaseModel)
 
-_KINDS = {str: "text", bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "a mapping"}
-
 _WANTED = {
     "model": "a mapping",
     "dict": "a mapping",
@@ -58,7 +56,8 @@ def _problems(model: type[BaseModel], error: ValidationError, root: str) -> Iter
         path, owner = _path(model, detail["loc"], root)
         if path not in told:
             told.add(path)
-            yield f"{path}: {_words(detail, owner)}"
+            key = re.split(r"[.:]", path)[-1].partition("[")[0]
+            yield f"{path}: {_words(detail, owner, key)}"
 
 
 def _path(model: type[BaseModel], loc: tuple[int | str, ...], root: str) -> tuple[str, type[BaseModel]]:
@@ -86,15 +85,15 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
     return [model for inner in get_args(annotation) for model in _models(inner)]
 
 
-def _words(detail: ErrorDetails, owner: type[BaseModel]) -> str:
-    got, key, context = _quoted(detail["input"]), str(next(reversed(detail["loc"]), "")), detail.get("ctx", {})
+def _words(detail: ErrorDetails, owner: type[BaseModel], key: str) -> str:
+    got, context = _quoted(detail["input"]), detail.get("ctx", {})
     match detail["type"]:
         case "extra_forbidden":
             words = f"unknown key. {hint(key, tuple(owner.model_fields))}"
         case "missing":
             words = f"is needed. {_description(owner, key)}"
         case "literal_error":
-            words = f"{got} is not known. {hint(str(detail['input']), _listed(context['expected']))}"
+            words = f"{got} is not known. {hint(str(detail['input']), _choices(owner, key, context['expected']))}"
         case "value_error":
             words = str(context["error"])
         case "string_pattern_mismatch":
@@ -108,9 +107,11 @@ def _words(detail: ErrorDetails, owner: type[BaseModel]) -> str:
     return words.rstrip()
 
 
-def _listed(expected: str) -> tuple[str, ...]:
-    """The words of pydantic's `'a', 'b' or 'c'`."""
-    return tuple(word.strip("'") for word in expected.replace(" or ", ", ").split(", "))
+def _choices(owner: type[BaseModel], key: str, expected: str) -> tuple[str, ...]:
+    """The words of pydantic's `'a', 'b' or 'c'`, and those of a field that may be true or false instead."""
+    words = tuple(word.strip("'") for word in expected.replace(" or ", ", ").split(", "))
+    field = owner.model_fields.get(key)
+    return (*words, "true", "false") if field and bool in get_args(field.annotation) else words
 
 
 def _description(owner: type[BaseModel], key: str) -> str:
@@ -119,8 +120,16 @@ def _description(owner: type[BaseModel], key: str) -> str:
 
 
 def _quoted(got: object) -> str:
-    if isinstance(got, str):
-        return f'"{got}"'
-    if isinstance(got, Mapping | list | tuple) or got is None:
-        return _KINDS.get(type(got), "nothing")
-    return f"{got} ({_KINDS.get(type(got), type(got).__name__)})"
+    match got:
+        case str():
+            return f'"{got}"'
+        case bool():
+            return str(got).lower()
+        case int() | float():
+            return f"{got} (a number)"
+        case Mapping():
+            return "a mapping"
+        case list() | tuple():
+            return "a list"
+        case _:
+            return "nothing"

@@ -79,7 +79,7 @@ class Snapshot(Frozen):
 class Warmup(Frozen):
     """What a start warms up, and how the snapshot is proved."""
 
-    prompt_tokens: tuple[int, ...] = (4, 64, 512)
+    prompt_tokens: tuple[Annotated[int, Field(ge=1)], ...] = (4, 64, 512)
     restores_in_a_row: int = Field(default=3, ge=1)
     max_starts: int = Field(default=10, ge=1)
     timeout: Seconds = 900

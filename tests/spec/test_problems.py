@@ -57,6 +57,23 @@ def test_name_engine_and_weights_are_enough() -> None:
             "coldsnap:services[0].image.env.OMP_NUM_THREADS: should be text, got 1 (a number). Put it in quotes.",
         ),
         (
+            {"snapshot": {"gpu": "maybe"}},
+            'coldsnap:services[0].snapshot.gpu: "maybe" is not known. Known: auto, false, true.',
+        ),
+        (
+            {"image": {"python": True}},
+            "coldsnap:services[0].image.python: should be text, got true. Put it in quotes.",
+        ),
+        (
+            {"warmup": {"prompt_tokens": [4, 0]}},
+            "coldsnap:services[0].warmup.prompt_tokens[1]: should be greater than or equal to 1, got 0 (a number).",
+        ),
+        (
+            {"gpu": []},
+            "coldsnap:services[0].gpu: the list is empty. "
+            "Write none, or the types in the order in which they are to be tried.",
+        ),
+        (
             {"silence": {"CS001": " "}},
             'coldsnap:services[0].silence.CS001: should have at least 1 character, got " ".',
         ),

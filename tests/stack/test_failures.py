@@ -15,8 +15,18 @@ def test_a_failing_image_command_is_told_with_its_last_lines(project: Project) -
     project.declare(CHAT | {"image": {"run": ["echo the disk of this build is on fire && exit 3"]}})
     said = project.up(fails=True)
     assert "The image could not be built." in said
-    assert "echo the disk of this build is on fire && exit 3" in said
+    assert said.partition("Diagnostics:")[2].count("=> RUN echo the disk of this build is on fire && exit 3") == 1
     assert "Traceback" not in said
+
+
+def test_a_secret_that_does_not_exist_is_told_with_its_property_and_what_makes_it(project: Project) -> None:
+    project.declare(CHAT | {"api_key_secret": "nowhere"})
+    said = project.up(fails=True)
+    assert "chat: api_key_secret: Secret 'nowhere' not found in environment 'main'." in said
+    assert "modal secret create nowhere API_KEY=..." in said
+    assert "Traceback" not in said
+    apps = json.loads(project.client("app", "list", "--json"))
+    assert [app["state"] for app in apps if app["description"] == "chat"] == ["stopped"]
 
 
 @pytest.fixture
