@@ -90,7 +90,7 @@ class ProxyTokens:
         sql = "DELETE FROM proxy_token_environments WHERE token_id = ? AND environment_id = ?"
         self._store.write(sql, token_id, environment_id)
 
-    def allow(self, token_id: str, secret: str, environment_id: str) -> bool:
+    def admits(self, token_id: str, secret: str, environment_id: str) -> bool:
         """Whether the token is genuine and good in the environment."""
         row = self._store.row("SELECT * FROM proxy_tokens WHERE id = ?", token_id)
         if row is None or not hmac.compare_digest(row["secret_digest"], _digest(secret)):

@@ -33,7 +33,7 @@ class ServerTokens:
         signed = f"{_part({'alg': 'HS256', 'typ': 'JWT'})}.{_part(claims)}"
         return f"{signed}.{self._signature(signed)}"
 
-    def allow(self, token: str, function_id: str) -> bool:
+    def admits(self, token: str, function_id: str) -> bool:
         """Whether the token is ours, for this server, and still good."""
         signed, _, signature = token.rpartition(".")
         if not hmac.compare_digest(signature.encode(), self._signature(signed).encode()):
@@ -64,11 +64,11 @@ class Doorkeeper:
         """Why the request may not pass; None if it may. `server_id`: the server's function id, for its own tokens."""
         bearer = header(scope, b"modal-authorization").removeprefix("Bearer ")
         if server_id and bearer:
-            return None if self._server_tokens.allow(bearer, server_id) else replies.BAD_CREDENTIALS
+            return None if self._server_tokens.admits(bearer, server_id) else replies.BAD_CREDENTIALS
         key, secret = _proxy_token(scope)
         if not (key and secret):
             return replies.NO_CREDENTIALS
-        return None if self._proxy_tokens.allow(key, secret, environment_id) else replies.BAD_CREDENTIALS
+        return None if self._proxy_tokens.admits(key, secret, environment_id) else replies.BAD_CREDENTIALS
 
 
 def _proxy_token(scope: Scope) -> tuple[str, str]:

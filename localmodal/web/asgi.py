@@ -22,7 +22,13 @@ Headers = list[tuple[bytes, bytes]]
 _PASSED_ON = ("type", "http_version", "method", "scheme", "query_string", "client", "server", "subprotocols")
 
 PRIVATE_HEADERS = frozenset({b"modal-key", b"modal-secret", b"modal-authorization", b"x-forwarded-for"})
-"""Headers that end at the front: credentials for it, and what only it can vouch for."""
+"""Request headers that end at the front: credentials for it, and what only it can vouch for."""
+HOP_BY_HOP = frozenset(
+    {b"connection", b"keep-alive", b"proxy-connection", b"upgrade", b"expect", b"proxy-authorization"}
+)
+"""Headers about one connection, of which there are two: the client's to the front, and the one into the container."""
+NOT_PASSED_ON = PRIVATE_HEADERS | HOP_BY_HOP
+"""Request headers that a server in a container does not see."""
 _FRAMING = frozenset({b"transfer-encoding", b"te"})
 """How the body came is over; the container's `web_server` proxy cannot stand to be told."""
 

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 from uvicorn.protocols.utils import ClientDisconnected
 
 from localmodal.web import replies
-from localmodal.web.asgi import function_input, header
+from localmodal.web.asgi import HOP_BY_HOP, function_input, header
 from localmodal.web.exchange import Exchange
 
 if TYPE_CHECKING:
@@ -29,8 +29,6 @@ ANSWER_WITHIN = 150.0
 RESULT_KEPT_FOR = 3600.0
 """Seconds for which such a result can be asked for."""
 RESULT_PARAMETER = "__modal_function_call_id"
-_HOP_BY_HOP = frozenset({b"connection", b"keep-alive", b"upgrade"})
-"""Response headers about the connection inside the container (a `web_server`'s)."""
 
 
 @dataclass(frozen=True)
@@ -124,12 +122,10 @@ async def _deliver(exchange: Exchange, scope: Scope, send: Send, begin_within: f
             if message["type"] == "http.response.start":
                 limit.reschedule(None)
                 started, last = True, _last_type(message, scope)
-                message["headers"] = [pair for pair in message["headers"] if pair[0].lower() not in _HOP_BY_HOP]
-            exchange.answered = message["type"] == last and not (
-                message.get("more_body") or message.get("more_trailers")
-            )
-            if message["type"] != "http.response.trailers" or last == message["type"]:
-                await send(message)
+                message["headers"] = [pair for pair in message["headers"] if pair[0].lower() not in HOP_BY_HOP]
+            more = message.get("more_body") or message.get("more_trailers")
+            exchange.answered = message["type"] == last and not more
+            await send(message)
             if exchange.answered:
                 return
     await _explain(exchange, scope, send, begun=started)

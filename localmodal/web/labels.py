@@ -49,9 +49,7 @@ def label_for(
     `function` is its tag (`Class.*` for a class), `custom` what `label=` asks for, `environment` the environment's web
     suffix (empty for the main one), `suffix` what an app that is only being served ends with (`dev`).
     """
-    name = (
-        _dashed(custom) if custom else "-".join(filter(None, map(_dashed, (app, function.removesuffix(".*"), method))))
-    )
+    name = _dashed(custom) or "-".join(filter(None, map(_dashed, (app, function.removesuffix(".*"), method))))
     ending = f"-{_dashed(suffix)}" if suffix else ""
     full = f"{_dashed(environment)}--{name}{ending}" if environment else name + ending
     return Label(full) if len(full) <= LONGEST else Label(_shortened(full, ending), truncated=True)

@@ -36,7 +36,7 @@ def send_at_once(transport: asyncio.BaseTransport) -> None:
 
 
 LARGEST_HEAD = 64 * 1024
-"""Bytes of a request's or a response's head, of which more than one read may be too many before it is given up."""
+"""Bytes after which the head of a request or a response is given up that has not ended."""
 
 
 class UpstreamLostError(ConnectionError):

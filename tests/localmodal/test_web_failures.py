@@ -150,9 +150,10 @@ async def test_a_request_is_sent_again_when_its_connection_was_stale(visit):
 
 @pytest.mark.parametrize(("method", "body"), [("POST", b""), ("GET", b"body")])
 async def test_a_request_that_the_server_may_have_begun_is_not_sent_again(visit, method, body):
-    client = visit("site-rawserver")
-    assert (await client.get("/stale")).text == "fresh"
-    answer = await client.request(method, "/stale", content=body)
+    client, answer = visit("site-rawserver"), httpx.Response(200)
+    while answer.status_code == 200:  # on a busy machine the connection may have grown too old to be used again
+        assert (await client.get("/stale")).text == "fresh"
+        answer = await client.request(method, "/stale", content=body)
     assert answer.status_code == 502
     assert answer.text == "modal-http: the server's container did not answer: it closed the connection\n"
 

@@ -159,6 +159,6 @@ async def test_a_request_that_is_still_being_sent_is_not_sent_on(client, contain
         container.answers.set()
         yield b"end"
 
-    answer = await client.post("/", content=parts())
+    answer = await client.post("/", content=parts(), follow_redirects=True)
     assert (answer.status_code, answer.text) == (201, "result")
     assert container.bodies == [b"beginend"]
