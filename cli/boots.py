@@ -15,8 +15,8 @@ from cli.phases import Phased, draw
 from cli.quiet import Quiet
 from cli.screen import console, seconds
 from cli.status import JsonOption, StackOption
-from engines.boots import BootRecord
 from service import operations
+from service.boots import Boot
 from service.failure import Failure
 from service.status import ServiceStatus, services
 
@@ -61,24 +61,25 @@ def before_and_after(entry: ServiceStatus) -> list[Phased]:
     return [Phased(label, figures.first_answer_s, figures.phases, figures.runs) for label, figures in pairs if figures]
 
 
-def records_of(entry: ServiceStatus) -> list[BootRecord]:
+def records_of(entry: ServiceStatus) -> list[Boot]:
     """The boot records of a service, the newest first."""
     request: dict[str, Any] = {"app_name": entry.app_name}
     answer = operations.run("boots", request, backend=entry.backend, environment=entry.environment, progress=Quiet())
-    return [BootRecord.model_validate(record) for record in answer["records"]]
+    return [Boot.model_validate(record) for record in answer["records"]]
 
 
-def _table(records: Iterable[BootRecord]) -> Table:
+def _table(records: Iterable[Boot]) -> Table:
     table = Table(box=None, pad_edge=False)
-    for heading in ("started", "service", "start", "phases", "container", "error"):
+    for heading in ("started", "service", "version", "start", "phases", "container", "error"):
         table.add_column(heading, overflow="fold")
     for record in records:
         table.add_row(*_cells(record))
     return table
 
 
-def _cells(record: BootRecord) -> list[str]:
+def _cells(record: Boot) -> list[str]:
     started = datetime.fromtimestamp(record.started_at, UTC).strftime("%Y-%m-%d %H:%M:%S")
     kind = record.kind if record.role == "service" else f"{record.kind} ({record.role})"
     phases = "  ".join(f"{name} {seconds(took)}" for name, took in record.phases.items())
-    return [started, record.service, kind, phases, record.id, escape(record.error or "")]
+    version = str(record.version or "-")
+    return [started, record.service, version, kind, phases, record.id, escape(record.error or "")]

@@ -4,6 +4,7 @@ import json
 import shlex
 import subprocess
 import sys
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -62,4 +63,11 @@ def _print_tree(state: object, indent: str = "") -> None:
             console.print(f"{indent}[bold]{key}[/bold]")
             _print_tree(value, indent + "  ")
         else:
-            console.print(f"{indent}[bold]{key}[/bold]  {escape(str(value))}", soft_wrap=True)
+            console.print(f"{indent}[bold]{key}[/bold]  {escape(_in_words(key, value))}", soft_wrap=True)
+
+
+def _in_words(key: str | int, value: object) -> str:
+    """Moments are unix seconds in the JSON."""
+    if str(key).endswith("_at") and isinstance(value, float):
+        return datetime.fromtimestamp(value, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return str(value)

@@ -7,18 +7,29 @@ from typing import TYPE_CHECKING, Any
 import modal
 from modal.exception import NotFoundError
 
-from engines.boots import dict_name
+from engines.boots import BootRecord, dict_name
+from service import live, protocol
 from service.process import serve
 
 if TYPE_CHECKING:
     from service.progress import Progress
 
 
+class Boot(BootRecord):
+    """A boot record, and which version of the app it was: a container cannot know."""
+
+    version: int | None
+    """None: the app is gone, or its history no longer has the definition."""
+
+
 def boots(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    """Every record that the service keeps."""
+    """Every record that the service keeps, as `Boot`."""
     progress.status("reading the boot records")
-    newest_first = sorted(records_of(request["app_name"]), key=lambda record: record["started_at"], reverse=True)
-    return {"records": newest_first}
+    app_name = request["app_name"]
+    found = live.find(app_name)
+    versions: dict[str, int] = protocol.versions(found.app_id) if found else {}
+    records = [{**record, "version": versions.get(record["definition"])} for record in records_of(app_name)]
+    return {"records": sorted(records, key=lambda record: record["started_at"], reverse=True)}
 
 
 def records_of(app_name: str) -> list[dict[str, Any]]:

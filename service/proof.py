@@ -76,11 +76,6 @@ class Proof:
         return row
 
     @property
-    def complete(self) -> bool:
-        """Whether the snapshot is proved."""
-        return self.in_a_row >= self.wanted
-
-    @property
     def restored(self) -> list[Start]:
         """The starts that were restored."""
         return [start for start in self.starts if self.counts(start) and start.restored]

@@ -42,10 +42,21 @@ async def running(app_id: str) -> int:
 @synchronizer.create_blocking
 async def production_tag(app_id: str) -> str:
     """The tag of the version in production; of the version that it goes back to, if it is a rollback."""
-    client = await _Client.from_env()
-    answer = await client.stub.AppDeploymentHistory(api_pb2.AppDeploymentHistoryRequest(app_id=app_id))
-    versions = {entry.version: entry for entry in answer.app_deployment_histories}
-    entry = versions.get(answer.production_app_version or max(versions, default=0))
+    history = await _history(app_id)
+    versions = {entry.version: entry for entry in history.app_deployment_histories}
+    entry = versions.get(history.production_app_version or max(versions, default=0))
     while entry and not entry.tag and entry.rollback_version:
         entry = versions.get(entry.rollback_version)
     return entry.tag if entry else ""
+
+
+@synchronizer.create_blocking
+async def versions(app_id: str) -> dict[str, int]:
+    """The version that each tag was deployed as, last of all."""
+    history = await _history(app_id)
+    return {entry.tag: entry.version for entry in sorted(history.app_deployment_histories, key=lambda one: one.version)}
+
+
+async def _history(app_id: str) -> api_pb2.AppDeploymentHistoryResponse:
+    client = await _Client.from_env()
+    return await client.stub.AppDeploymentHistory(api_pb2.AppDeploymentHistoryRequest(app_id=app_id))

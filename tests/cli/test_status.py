@@ -1,14 +1,32 @@
-"""`coldsnap status` tells what Pulumi's state holds, and says so where it holds nothing."""
+"""`coldsnap status` tells what Pulumi's state holds, and what the backend knows better.
+
+Most services here are on Modal and there is no token, so the backend does not answer and the state stands.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
-from pulumi_state import COLD, RESTORED, coldsnap, deployment, warmup
+import pulumi_state
+import pytest
+from pulumi_state import COLD, RESTORED, coldsnap, warmup
 
 if TYPE_CHECKING:
     from pulumi_state import Stack
+    from real_daemon import Daemon
+
+
+@pytest.fixture(autouse=True)
+def _no_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODAL_CONFIG_PATH", os.devnull)
+    for name in ("MODAL_TOKEN_ID", "MODAL_TOKEN_SECRET"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def deployment(service: str = "chat", **changed: Any) -> dict[str, Any]:
+    return pulumi_state.deployment(service, **{"backend": "modal"} | changed)
 
 
 def told(*arguments: str) -> list[dict[str, Any]]:
@@ -44,7 +62,35 @@ def test_services_are_told_by_name(stack: Stack) -> None:
 
 def test_a_snapshot_is_failed_if_its_warm_up_left_nothing(stack: Stack) -> None:
     stack.holds(deployment())
-    assert told()[0]["snapshot"] == "failed"
+    (entry,) = told()
+    assert (entry["snapshot"], entry["failure"]) == (
+        "failed",
+        "no warm-up of this version has ended well; `pulumi up` tries it again.",
+    )
+
+
+def test_a_snapshot_is_failed_if_its_version_is_not_live(
+    stack: Stack, daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLDSNAP_HOME", str(daemon.home))
+    stack.holds(deployment("never-deployed", backend="local"), warmup("never-deployed"))
+    (entry,) = told()
+    assert (entry["snapshot"], entry["restores_in_a_row"]) == ("failed", 0)
+    assert entry["failure"].startswith("the version that was proved is not live: it is stopped or gone.")
+    assert entry["failure"] in " ".join(coldsnap("status").output.split())
+
+
+def test_the_state_stands_and_a_warning_says_so_if_the_backend_does_not_answer(stack: Stack) -> None:
+    stack.holds(deployment(), warmup())
+    answer = coldsnap("status", "--json")
+    assert json.loads(answer.stdout)[0]["snapshot"] == "verified"
+    assert "warning: chat: its last starts cannot be read" in " ".join(answer.stderr.split())
+
+
+def test_a_failure_that_a_refresh_has_found_is_told(stack: Stack) -> None:
+    stack.holds(deployment(), warmup(state="failed", failure="the last 3 starts were cold."))
+    (entry,) = told()
+    assert (entry["snapshot"], entry["failure"]) == ("failed", "the last 3 starts were cold.")
 
 
 def test_the_proof_of_another_version_proves_nothing(stack: Stack) -> None:

@@ -32,8 +32,8 @@ def proof_of(*starts: Start, wanted: int = 3) -> Proof:
 
 
 def test_restores_in_a_row_prove_the_snapshot() -> None:
-    assert not proof_of(start("cold"), start(), start()).complete
-    assert proof_of(start("cold"), start(), start(), start()).complete
+    assert proof_of(start("cold"), start(), start()).in_a_row == 2
+    assert proof_of(start("cold"), start(), start(), start()).in_a_row == 3
 
 
 def test_a_cold_start_in_between_begins_the_row_again() -> None:
