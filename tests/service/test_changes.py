@@ -69,6 +69,11 @@ def test_verifies_again_if_restores_in_a_row_rises() -> None:
     assert change(WARMUP, PROVED, PROVED | {"restores_in_a_row": 5}).effect is Effect.VERIFY
 
 
+def test_verifies_again_if_a_refresh_has_found_the_snapshot_lost() -> None:
+    happening = change(WARMUP, PROVED | {"failure": "the last 3 starts were cold."}, PROVED)
+    assert (happening.effect, happening.because) == (Effect.VERIFY, ("failure",))
+
+
 def test_no_new_proof_if_restores_in_a_row_falls() -> None:
     assert change(WARMUP, PROVED, PROVED | {"restores_in_a_row": 1, "max_starts": 20}).effect is Effect.RECORD
 

@@ -98,3 +98,5 @@ def test_a_service_whose_app_was_stopped_by_hand_has_no_snapshot(project: Projec
     project.client("app", "stop", "chat", "--yes")
     if daemon.capabilities["snapshots"]:
         assert status()["failure"].startswith("the version that was proved is not live: it is stopped or gone.")
+    project.pulumi("up", "--yes", "--skip-preview", "--refresh")
+    assert status()["failure"] is None
