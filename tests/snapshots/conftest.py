@@ -74,7 +74,7 @@ class Bench:
         launch = Launch(
             id=folder.name,
             args=args,
-            env={"PATH": "/usr/bin:/bin"},
+            env={"PATH": "/usr/bin:/bin", "PYTHONPATH": "/srv/tests"},
             cwd="/",
             layers=(self.layer,),
             output=lambda _, chunk: output.extend(chunk),
@@ -93,7 +93,7 @@ class Bench:
         return running
 
     async def feature(self, name: str) -> Running:
-        return await self.start("/usr/bin/python3", "/srv/tests/features.py", name, str(HTTP_PORT))
+        return await self.start("/usr/bin/python3", "-B", "-m", "features", name, str(HTTP_PORT))
 
     async def snapshot(self, running: Running) -> Snapshot:
         folder = self.home.disk / "snapshots" / running.container.id

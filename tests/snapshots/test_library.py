@@ -89,6 +89,7 @@ async def test_nothing_is_left_of_one_that_could_not_be_taken(library, snapshott
 async def test_what_was_half_written_when_the_daemon_died_is_swept(library, again, tmp_path):
     for name in ("a.part", "b.gone", "c"):
         (tmp_path / "snapshots" / name / "image").mkdir(parents=True)
+    (tmp_path / "snapshots/d.failures.part").touch()
     added = await library.add("key", None)
     again()
     assert [path.name for path in (tmp_path / "snapshots").iterdir()] == [added.name]

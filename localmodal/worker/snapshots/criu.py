@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_FORMAT = 2
+_FORMAT = 3
 """Of a snapshot's folder. A change makes every older snapshot another one, which nobody asks for."""
 _IMAGE, _MAPPED, _MEMORY, _UPPER = "image", "mapped", "memory", "upper"
 _OWN_MEMORY = re.compile(r"^(?:RssAnon|RssShmem|VmSwap):\s+(\d+) kB", re.MULTILINE)

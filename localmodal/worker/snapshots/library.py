@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_COMING, _GOING = ".part", ".gone"
+_COMING, _GOING, _FAILURES = ".part", ".gone", ".failures"
 _KEPT = 3
 """Snapshots of one family: of what runs, and of the versions that a rollback is most likely to go to."""
 _ATTEMPTS = 2
@@ -134,23 +134,35 @@ class SnapshotLibrary:
         At the daemon's start, before anything is restored.
         """
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for folder in [path for path in self._folder.iterdir() if path.is_dir()]:
-            if folder.suffix in {_COMING, _GOING} or depends_on(folder) != self._depends_on:
-                shutil.rmtree(folder)
+        for path in list(self._folder.iterdir()):
+            if path.is_file():
+                if path.suffix == _COMING:
+                    path.unlink()
+            elif path.suffix in {_COMING, _GOING} or depends_on(path) != self._depends_on:
+                shutil.rmtree(path)
 
     def discard_all_but(self, families: set[str]) -> None:
         """Discards the snapshots of families that are gone, and what is known against them."""
-        for path in list(self._folder.iterdir()):
-            if path.suffix not in {_COMING, _GOING} and (family := _family(path.stem)) and family not in families:
-                self._take_out(path.stem)
-                self._failures_file(path.stem).unlink(missing_ok=True)
+        for family, names in self._families().items():
+            if family not in families:
+                for name in names:
+                    self._take_out(name)
+                    self._failures_file(name).unlink(missing_ok=True)
 
     def _retire(self, family: str) -> None:
         """Discards the oldest snapshots of a family: every changed line of code makes another one."""
-        whole = [path for path in self._folder.iterdir() if path.is_dir() and not path.suffix]
-        kin = [path for path in whole if family and _family(path.name) == family]
-        for path in sorted(kin, key=lambda one: one.stat().st_mtime, reverse=True)[_KEPT:]:
-            self._take_out(path.name)
+        folders = [self._folder / name for name in self._families().get(family, ())]
+        whole = [folder for folder in folders if folder.is_dir()]
+        for folder in sorted(whole, key=lambda one: one.stat().st_mtime, reverse=True)[_KEPT:]:
+            self._take_out(folder.name)
+
+    def _families(self) -> dict[str, set[str]]:
+        """The names of snapshots, and of those that something is known against, by family; without those of none."""
+        families: defaultdict[str, set[str]] = defaultdict(set)
+        for path in self._folder.iterdir():
+            if path.suffix in {"", _FAILURES} and (family := _family(path.stem)):
+                families[family].add(path.stem)
+        return families
 
     def _take_out(self, name: str) -> None:
         """Out of sight in one step; the files go when nothing uses them any more."""
@@ -164,12 +176,13 @@ class SnapshotLibrary:
             discarding.add_done_callback(self._discarding.discard)
 
     def _failures_file(self, name: str) -> Path:
-        return self._folder / f"{name}.failures"
+        return self._folder / f"{name}{_FAILURES}"
 
     def _write_failures(self, failures: Failures) -> None:
-        part = self._failures_file(failures.name).with_suffix(".failures-part")
+        file = self._failures_file(failures.name)
+        part = file.with_name(f"{file.name}{_COMING}")
         part.write_text(json.dumps({"count": failures.count, "reason": failures.reason}), encoding="utf-8")
-        part.rename(self._failures_file(failures.name))
+        part.rename(file)
 
 
 def _family(name: str) -> str:
@@ -178,7 +191,7 @@ def _family(name: str) -> str:
 
 def all_failures(folder: Path) -> list[Failures]:
     """What is known against every name, for whoever asks from another process."""
-    return [_read_failures(file) for file in sorted(folder.glob("*.failures"))]
+    return [_read_failures(file) for file in sorted(folder.glob(f"*{_FAILURES}"))]
 
 
 def _read_failures(file: Path) -> Failures:

@@ -7,6 +7,7 @@ last of them, ctime, with every write, and nobody can set it back.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _FILE = "manifest"
 _CHUNK = 1 << 22
+_ZEROS = bytes(_CHUNK)
 
 
 class _Identity(NamedTuple):
@@ -107,28 +109,28 @@ def _describe(path: Path, known: dict[_Identity, str], seen: dict[_Identity, str
 
 
 def _hash(path: Path) -> str:
-    """Of the bytes up to the hole at the file's end (a memory file has one of 64 GiB), and of where that begins."""
+    """Of what is not zero, and of where that is: most of a memory file is a hole, up to 64 GiB of it."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        left = end = _end_of_data(file.fileno())
-        file.seek(0)
-        while left:
-            chunk = file.read(min(left, _CHUNK))
-            digest.update(chunk)
-            left -= len(chunk)
-    digest.update(str(end).encode())
+    with path.open("rb", buffering=0) as file:
+        at = 0
+        while (data := _next_data(file.fileno(), at)) is not None:
+            start = data - data % _CHUNK  # the same chunks, wherever the disk begins to store what is not zero
+            chunk = os.pread(file.fileno(), _CHUNK, start)
+            if chunk != _ZEROS[: len(chunk)]:
+                digest.update(start.to_bytes(8))
+                digest.update(chunk)
+            at = start + _CHUNK
     return digest.hexdigest()
 
 
-def _end_of_data(handle: int) -> int:
-    """Where the last byte that is not part of a hole lies, plus one."""
-    end = 0
-    while True:
-        try:
-            start = os.lseek(handle, end, os.SEEK_DATA)
-        except OSError:  # ENXIO: only a hole from here on
-            return end
-        end = os.lseek(handle, start, os.SEEK_HOLE)
+def _next_data(handle: int, at: int) -> int | None:
+    """The first byte from `at` on that is not part of a hole; None if there is none."""
+    try:
+        return os.lseek(handle, at, os.SEEK_DATA)
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            return None
+        raise
 
 
 def _what_happened(expected: str | None, found: str | None) -> str:
