@@ -136,7 +136,8 @@ def _task_log(entry: Entry) -> api_pb2.TaskLogs:
 def _result(record: ImageRecord) -> api_pb2.GenericResult:
     if record.built:
         return api_pb2.GenericResult(status=api_pb2.GenericResult.GENERIC_STATUS_SUCCESS)
-    return api_pb2.GenericResult(status=api_pb2.GenericResult.GENERIC_STATUS_FAILURE, exception=record.error or "")
+    reason = record.error or "there was no room to write down why; the log of the local control plane may tell"
+    return api_pb2.GenericResult(status=api_pb2.GenericResult.GENERIC_STATUS_FAILURE, exception=reason)
 
 
 def _metadata(record: ImageRecord) -> api_pb2.ImageMetadata:

@@ -94,7 +94,7 @@ class ImageRecords:
 
     def fail(self, image_id: str, error: str) -> None:
         """Its build failed; the next request for it begins anew."""
-        self._store.write("UPDATE images SET finished_at = ?, error = ? WHERE id = ?", time.time(), error, image_id)
+        self._store.note("UPDATE images SET finished_at = ?, error = ? WHERE id = ?", time.time(), error, image_id)
 
     def lose(self, image_id: str) -> None:
         """Its files are gone; they are made anew when somebody needs them."""

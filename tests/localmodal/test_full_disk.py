@@ -68,6 +68,8 @@ def test_changes_fail_as_a_whole_with_one_message_until_there_is_room(cramped, o
             queue.put(os.urandom(1_000_000))
         with pytest.raises(modal.exception.ResourceExhaustedError, match=FULL):
             modal.Secret.objects.create("secret", {"key": "x" * 1_000_000}, client=owner)
+        with pytest.raises(modal.exception.ResourceExhaustedError, match=FULL):
+            modal.App("app").deploy(client=owner)
         assert dict(entries.items()) == {"before": "kept"}
     assert queue.len() == 0
     entries.update(large)
@@ -81,11 +83,12 @@ def test_a_call_is_refused_or_answered_but_never_lost(cramped, owner, image):
     app = modal.App("full", image=image)
 
     volume = modal.Volume.from_name("gate", create_if_missing=True, client=owner)
+    gate = cramped.home / "gate"
 
-    @app.function(serialized=True, max_containers=1, volumes={"/gate": volume})
+    @app.function(serialized=True, max_containers=1, volumes={str(gate): volume})
     @modal.concurrent(max_inputs=2)
     def work(size: int) -> bytes:
-        while Path("/gate/closed").exists():
+        while (gate / "closed").exists():
             time.sleep(0.05)
         return b"x" * size
 
