@@ -17,10 +17,13 @@ if TYPE_CHECKING:
 
     from service.progress import Progress
 
-_COLD = 3
-"""Cold starts, one after the other, that tell of a snapshot which is made each time and restored never."""
-_COLD_WITHOUT = 2
-"""The same, where the last one took no snapshot any more. A single one does so after each restore that failed."""
+_IN_VAIN = 3
+"""Cold starts, one after the other, that tell of snapshots which are taken and never restored.
+
+Two may come with other kinds of workers, each of which takes a snapshot of its own: Modal has up to three of a GPU.
+"""
+_GIVEN_UP = 2
+"""Cold starts, the last of which took no snapshot any more. A single such one comes after each restore that failed."""
 
 
 def look(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
@@ -59,7 +62,7 @@ def cold_in_a_row(boots: Iterable[BootRecord]) -> list[BootRecord]:
 
 def given_up(row: list[BootRecord]) -> bool:
     """Whether so many cold starts mean that the snapshot is lost."""
-    return len(row) >= _COLD or (len(row) >= _COLD_WITHOUT and "snapshot" not in row[0].phases)
+    return len(row) >= _IN_VAIN or (len(row) >= _GIVEN_UP and "snapshot" not in row[0].phases)
 
 
 def _tells(boot: BootRecord) -> bool:
