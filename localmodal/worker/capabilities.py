@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localmodal.home import Home
+from localmodal.worker.cgroup import may_limit
 from localmodal.worker.container import Capabilities, ContainerError, Launch, Missing
 from localmodal.worker.network import NetworkPool
 from localmodal.worker.runc import RuncRuntime
@@ -30,6 +31,11 @@ _CAP_SYS_ADMIN = 21
 _CONTAINERS = "containers with layers, limits and isolation"
 _SNAPSHOTS = "memory snapshots"
 _ASSUMED = Capabilities(containers=True, snapshots=False)
+_CROWDED = (
+    "cgroup v2 forbids it while processes are in the group above: in a container, first move them down, "
+    "mkdir /sys/fs/cgroup/init; for p in $(cat /sys/fs/cgroup/cgroup.procs); do echo $p > "
+    "/sys/fs/cgroup/init/cgroup.procs; done"
+)
 _PRIVILEGE = "run as root on the machine itself, or in a container that was started with --privileged"
 
 
@@ -82,6 +88,7 @@ def _missing_for_containers(tools: Tools) -> list[Missing]:
         (_on_path("mkfs.ext4"), "mkfs.ext4", "install it: apt-get install e2fsprogs"),
         (Path("/dev/loop-control").exists(), "loop devices (/dev/loop-control)", f"modprobe loop; {_PRIVILEGE}"),
         ("overlay" in Path("/proc/filesystems").read_text(encoding="ascii").split(), "overlayfs", "modprobe overlay"),
+        (not _may_mount() or may_limit(), "control groups that can limit CPU, memory and processes", _CROWDED),
     ]
     return [Missing(what, _CONTAINERS, remedy) for there, what, remedy in found if not there]
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _ROOT = Path("/sys/fs/cgroup")
+_CONTROLLERS = frozenset({"cpu", "memory", "pids"})
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,20 @@ class Cgroup:
                 if (folder / name).exists():
                     with contextlib.suppress(OSError):
                         (folder / name).write_text(value)
+
+
+def may_limit() -> bool:
+    """Whether groups at the top of the hierarchy can have limits; asked of who may write there.
+
+    Under cgroup v2 the group above must hand its controllers down, which it may not while processes are in it, unless
+    it is the machine's own top: in a container that was given a hierarchy of its own, it is the container's processes.
+    """
+    handed_down = _ROOT / "cgroup.subtree_control"
+    if not handed_down.exists():
+        return True  # v1
+    with contextlib.suppress(OSError):
+        handed_down.write_text(" ".join(f"+{name}" for name in _CONTROLLERS), encoding="ascii")
+    return _CONTROLLERS.issubset(_read(handed_down).split())
 
 
 def cgroups_named(prefix: str) -> list[Cgroup]:

@@ -1,6 +1,7 @@
 """What is missing is named, with what to do about it; nothing is believed that was not tried."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -127,3 +128,23 @@ def test_somebody_without_rights_is_told_so(needs_containers, tmp_path):
     assert (found["containers"], found["snapshots"]) == (False, False)
     assert "the right to mount (CAP_SYS_ADMIN)" in [missing["what"] for missing in found["missing"]]
     assert all(missing["remedy"] for missing in found["missing"])
+
+
+CROWDED = """
+umount -R /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup
+mkdir /sys/fs/cgroup/crowded-$$; echo $$ > /sys/fs/cgroup/crowded-$$/cgroup.procs
+unshare --cgroup --mount sh -c 'umount /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup; exec "$@"' sh "$@"
+echo $$ > /sys/fs/cgroup/cgroup.procs; rmdir /sys/fs/cgroup/crowded-$$
+"""
+
+
+def test_control_groups_that_cannot_limit_are_named(needs_containers, tmp_path):
+    """A control group namespace of cgroup v2 with processes at its top, as Docker gives a privileged container one."""
+    run = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", CROWDED, "sh", sys.executable, "-m", "localmodal", "capabilities"],
+        cwd=PROJECT, env={**os.environ, "COLDSNAP_HOME": str(tmp_path)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    (missing,) = json.loads(run.stdout)["missing"]
+    assert missing["what"] == "control groups that can limit CPU, memory and processes"
+    assert "first move them down, mkdir /sys/fs/cgroup/init" in missing["remedy"]
+    assert not list(Path("/sys/fs/cgroup").rglob("crowded-*"))
