@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
 import subprocess
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -23,8 +26,9 @@ if TYPE_CHECKING:
 Update = subprocess.Popen[str]
 
 NAME = "steady"
-SMALL = {"restores_in_a_row": 1, "max_starts": 2, "prompt_tokens": [4]}
-"""Two starts: the one that makes the snapshot, and one that comes from it."""
+SMALL = {"restores_in_a_row": 1, "max_starts": 5, "prompt_tokens": [4]}
+"""Two starts do: the one that makes the snapshot, and one that comes from it. But what an interrupted update or a
+question has started may still be there, and takes the place of one."""
 PATIENCE = 60
 _numbers = count(1)
 
@@ -53,28 +57,25 @@ class Steady(Project):
         The control plane stands still meanwhile, so that the step is not over before.
         """
         said = []
+        control_plane = self.control_plane()
         with self.start("up", "--yes", "--skip-preview") as update:
             assert update.stdout is not None
             for line in update.stdout:
                 said.append(line)
                 if step in line:
                     break
-            with self._control_plane_stands_still():
+            else:
+                raise AssertionError(f"no line tells of {step!r}:\n{''.join(said)}")
+            with standstill(control_plane):
                 until(self._operation_is_connected)
                 fault(update)
             said.append(update.communicate()[0])
         assert update.returncode, "".join(said)
         return "".join(said)
 
-    @contextmanager
-    def _control_plane_stands_still(self) -> Iterator[None]:
-        process = psutil.Process(self.daemon.status["pid"])
-        process.suspend()
-        try:
-            yield
-        finally:
-            with suppress(psutil.NoSuchProcess):
-                process.resume()
+    def control_plane(self) -> psutil.Process:
+        """The daemon's process."""
+        return psutil.Process(self.daemon.status["pid"])
 
     def _operation_is_connected(self) -> bool:
         """It waits for an answer, and does not go on trying to connect."""
@@ -84,13 +85,23 @@ class Steady(Project):
 
     def kill_the_control_plane(self, _: Update) -> None:
         """As the kernel does when memory runs out."""
-        process = psutil.Process(self.daemon.status["pid"])
+        process = self.control_plane()
         process.kill()
         process.wait()
 
+    def up_again(self) -> set[str]:
+        """The kinds of resources that the next update changes."""
+        return set(re.findall(rf":(\w+) {NAME} updating", self.up()))
+
+    def output(self, service: str = NAME) -> dict[str, Any]:
+        """A service's outputs, read from the state itself: `pulumi stack output` takes a second for the same."""
+        home = self.env["PULUMI_BACKEND_URL"].removeprefix("file://")
+        state = json.loads(Path(home, ".pulumi/stacks/coldsnap", f"{self.stack}.json").read_text())
+        return dict(state["checkpoint"]["latest"]["resources"][0]["outputs"][service])
+
     def ask(self) -> str:
         """The service's answer to a question, from whatever container there is or will be."""
-        url = f"{self.output(NAME)['url']}/v1/completions"
+        url = f"{self.output()['url']}/v1/completions"
         answer = httpx.post(url, json={"prompt": "One, two,", "max_tokens": 4}, timeout=PATIENCE)
         return str(answer.raise_for_status().json()["choices"][0]["text"])
 
@@ -111,6 +122,17 @@ class Steady(Project):
             at_work = any(word.startswith("service.") for word in process.cmdline())
             return at_work and process.environ().get("COLDSNAP_HOME") == str(self.daemon.home)
         return False
+
+
+@contextmanager
+def standstill(process: psutil.Process) -> Iterator[None]:
+    """A process that does nothing meanwhile: of the control plane's, no step of an update comes to its end."""
+    process.suspend()
+    try:
+        yield
+    finally:
+        with suppress(psutil.NoSuchProcess):
+            process.resume()
 
 
 def until(fulfilled: Callable[[], object]) -> None:

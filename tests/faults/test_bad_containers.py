@@ -28,9 +28,9 @@ def declare_broken(steady: Steady, tmp_path: Path) -> object:
 
 
 def test_a_container_that_hangs_at_load_is_ended_when_the_warm_up_gives_up(steady: Steady, declare_broken) -> None:
-    declare_broken("import time; time.sleep(9999)", timeout=8)
+    declare_broken("import time; time.sleep(9999)", timeout=4)
     said = steady.up(fails=True)
-    assert f"{NAME}: the snapshot is not proved: a container did not answer within 8 s" in said
+    assert f"{NAME}: the snapshot is not proved: a container did not answer within 4 s" in said
     assert "raise warmup.max_starts or warmup.timeout" in said
     assert "The containers wrote nothing to their log." in said
     assert not steady.operations()

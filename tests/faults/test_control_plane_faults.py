@@ -6,7 +6,7 @@ import json
 import socket
 from typing import TYPE_CHECKING
 
-from faulty import NAME, Steady
+from faulty import SMALL, Steady, standstill
 from pulumi_project import CHAT, Project
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def test_the_port_of_the_last_time_is_not_left_to_whoever_has_taken_it(steady: S
         steady.env["COLDSNAP_HTTP_PORT"] = "0"
         steady.pulumi(*UP, "--refresh")
         del steady.env["COLDSNAP_HTTP_PORT"]
-        assert f":{steady.daemon.status['http_port']}/" in steady.output(NAME)["url"]
+        assert f":{steady.daemon.status['http_port']}/" in steady.output()["url"]
         assert steady.daemon.status["http_port"] != old
 
 
@@ -62,21 +62,21 @@ def test_a_second_update_at_the_same_time_is_told_of_the_lock_and_the_first_goes
     with steady.start(*UP) as first:
         assert first.stdout is not None
         assert any("deploying" in line for line in first.stdout)
-        said = steady.up(fails=True)
-        first.communicate()
+        with standstill(steady.control_plane()):
+            said = steady.up(fails=True)
+        said_by_the_first, _ = first.communicate()
     assert "the stack is currently locked by 1 lock(s)" in said
-    assert first.returncode == 0
+    assert first.returncode == 0, said_by_the_first
 
 
 def test_two_stacks_updated_at_once_share_one_control_plane_and_one_image(steady: Steady, tmp_path: Path) -> None:
     other = Project(tmp_path / "project", steady.env, "other")
-    other.declare(CHAT | {"name": "other", "snapshot": {"enabled": False}})
+    other.declare(CHAT | {"name": "other", "snapshot": {"enabled": False}, "warmup": SMALL})
     other.pulumi("stack", "init")
     steady.daemon.kill()
     steady.declare_another_version()
     with steady.start(*UP) as first, other.start(*UP) as second:
         said = [update.communicate()[0] for update in (first, second)]
     assert [first.returncode, second.returncode] == [0, 0], said
-    assert steady.output(NAME)["image_id"] == other.output("other")["image_id"]
-    other.pulumi("destroy", "--yes", "--skip-preview")
-    other.pulumi("stack", "rm", "--yes")
+    assert steady.output()["image_id"] == other.output("other")["image_id"]
+    other.pulumi("destroy", "--yes", "--skip-preview", "--remove")

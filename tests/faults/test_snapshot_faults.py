@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from faulty import NAME, Steady
+from faulty import NAME, SMALL, Steady
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,16 +41,15 @@ def full_disk(daemon: Daemon) -> Iterator[Path]:
 def test_without_room_for_a_snapshot_the_service_answers_and_the_warm_up_says_what_is_missing(
     steady: Steady, full_disk: Path
 ) -> None:
-    steady.declare_another_version()
+    steady.declare_another_version(warmup=SMALL | {"max_starts": 2})
     said = steady.up(fails=True)
     assert f"{NAME}: the snapshot is not proved: not enough restores within 2 starts" in said
     assert "No memory snapshot: no disk space for a snapshot: it takes about" in said
     assert "Free some space; the next cold start tries again." in said
-    assert steady.steps() == {"SnapshotWarmup": "update"}
     assert steady.ask()
     full_disk.unlink()
     steady.wait_until_nothing_runs()
-    steady.up()
+    assert steady.up_again() == {"SnapshotWarmup"}
 
 
 def damage_the_snapshot(steady: Steady) -> Path:
@@ -123,8 +122,6 @@ def test_without_criu_every_start_is_cold_and_the_warm_up_says_how_to_get_it(ste
         said = steady.up()
         assert f"warning: {NAME}: no memory snapshot here, every start is cold. Missing: CRIU" in said
         assert "run `make setup`, which installs it beside the system" in said
-        assert steady.output(NAME)["snapshot"] == "none"
+        assert steady.output()["snapshot"] == "none"
         assert steady.ask()
-        assert steady.steps() == {}
-    assert steady.steps() == {"SnapshotWarmup": "update"}
-    steady.up()
+    assert steady.up_again() == {"SnapshotWarmup"}
