@@ -10,7 +10,7 @@ _PREFIXES = ("docker.io/", "index.docker.io/", "library/")
 _SYSTEMS = frozenset({"debian", "ubuntu", "buildpack-deps", "nvidia/cuda", "nvcr.io/nvidia/cuda"})
 """Images of an operating system (and CUDA, which the machine has or has not), without a Python of their own."""
 _PYTHON_TAG = re.compile(r"(\d+\.\d+)(?:\.\d+)?(?:rc\d+)?(t?)(?:-|$)")
-STANDALONE_MOUNT = re.compile(r"python-build-standalone\.(?P<release>\d+)\.(?P<series>\d+\.\d+)\.\d+(?P<threads>t?)-")
+_STANDALONE_MOUNT = re.compile(r"python-build-standalone\.(?P<release>\d+)\.(?P<series>\d+\.\d+)\.\d+(?P<threads>t?)-")
 """The mount from which `add_python` copies: its name says the release and the version."""
 _FIRST_WITH_PLAIN_NAME = "20241008"
 """Older standalone releases have no `bin/python`, and the client adds it (in sync with `_registry_setup_commands`)."""
@@ -33,7 +33,7 @@ def series_of(reference: str) -> str | None:
 
 def series_of_mount(name: str) -> tuple[str, bool] | None:
     """The Python that a standalone mount holds, and whether with a plain `python`; None for any other mount."""
-    if (found := STANDALONE_MOUNT.match(name)) is None:
+    if (found := _STANDALONE_MOUNT.match(name)) is None:
         return None
     return found["series"] + found["threads"], found["release"] >= _FIRST_WITH_PLAIN_NAME
 

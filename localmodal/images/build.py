@@ -96,13 +96,17 @@ class Build:
             case "FROM":
                 await self._from(instruction)
             case "RUN":
-                await self._run(instruction)
+                await self._attempt(instruction, dockerfile.command_of(instruction, self._config), self._config)
             case "COPY":
                 await self._copy(instruction)
+            case "WORKDIR":
+                self._configure(instruction)
+                await self._attempt(instruction, ("mkdir", "-p", self._config.workdir), ImageConfig())
             case _:
-                self._config = dockerfile.configured(instruction, self._config, self._inputs.build_args)
-        if instruction.name == "WORKDIR":
-            await self._attempt(instruction, ("mkdir", "-p", self._config.workdir), ImageConfig())
+                self._configure(instruction)
+
+    def _configure(self, instruction: Instruction) -> None:
+        self._config = dockerfile.configured(instruction, self._config, self._inputs.build_args)
 
     async def _from(self, instruction: Instruction) -> None:
         reference = dockerfile.base_of(instruction, self._config)
@@ -122,9 +126,6 @@ class Build:
         python = await python_of_series(series)
         self._below = (*self._below, await self._layers.python(python, plain_name=plain_name))
         self._config = replace(self._config, python_version=python.version)
-
-    async def _run(self, instruction: Instruction) -> None:
-        await self._attempt(instruction, dockerfile.command_of(instruction, self._config), self._config)
 
     async def _attempt(self, instruction: Instruction, args: tuple[str, ...], config: ImageConfig) -> None:
         draft = await self._draft_of_this_image()

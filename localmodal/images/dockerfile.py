@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import re
-import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -178,8 +177,3 @@ def configured(instruction: Instruction, config: ImageConfig, given: Mapping[str
         known = ", ".join(sorted({"FROM", "RUN", "COPY", "ARG", *_STATE, *_NOTED_ONLY}))
         raise instruction.refused(f"{instruction.name} is not served by the local builder; it knows {known}.")
     return change(instruction, config)
-
-
-def quoted(command: Sequence[str]) -> str:
-    """A command as one would type it."""
-    return shlex.join(command)

@@ -21,19 +21,20 @@ _SYSTEM_PROGRAMS = frozenset({
     "add-apt-repository", "apt", "apt-get", "apt-key", "debconf-set-selections", "dpkg", "groupadd", "ldconfig",
     "useradd",
 })  # fmt: skip
-_SEPARATOR = re.compile(r"\s*(?:&&|;)\s*")
+_PART = re.compile(r"""(?P<before>&&|;|^)\s*(?P<command>(?:'[^']*'|"(?:\\.|[^"\\])*"|\\.|(?<!&)&(?!&)|[^\\;&])+)""")
+"""A simple command of a line and what stands before it: separators within quotes separate nothing."""
 
 
 async def without_system_commands(command: Command, output: Output) -> tuple[str, ...] | None:
     """What is left of a command's words; None if nothing is."""
     *shell, line = command.args
-    parts = _SEPARATOR.split(line)
-    system = [part for part in parts if _changes_the_system(part)]
-    if not system:
+    parts = [(part["before"], part["command"].strip()) for part in _PART.finditer(line)]
+    others = [(before, part) for before, part in parts if not _changes_the_system(part)]
+    if len(others) == len(parts):
         return command.args
-    for part in system:
+    for part in (part for _, part in parts if _changes_the_system(part)):
         await _require(part, output, in_base=command.in_base)
-    left = " && ".join(part for part in parts if part not in system)
+    left = " ".join(f"{before} {part}" for before, part in others).lstrip("&; ")
     return (*shell, left) if left else None
 
 

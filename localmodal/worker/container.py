@@ -81,7 +81,6 @@ class Container(Protocol):
     """A running container."""
 
     id: str
-    restored: bool
 
     async def wait(self) -> Exit:
         """Returns when the container has ended and nothing of it is left; may be called by many."""

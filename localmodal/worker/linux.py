@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MS_RDONLY = 0x1
-MS_REMOUNT = 0x20
 MS_BIND = 0x1000
 MS_REC = 0x4000
 _MS_SLAVE = 1 << 19
@@ -22,7 +21,6 @@ _CLONE_FS = 0x200
 _CLONE_NEWNS = 0x20000
 _CLONE_NEWNET = 0x40000000
 _PR_SET_CHILD_SUBREAPER = 36
-_PR_SET_PDEATHSIG = 1
 
 Result = TypeVar("Result")
 
@@ -91,11 +89,6 @@ def in_own_thread(action: Callable[[], Result]) -> Result:
 def adopt_orphans() -> None:
     """Makes this process the parent of every descendant whose own parent has ended, so that it can wait for it."""
     _check(_libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "prctl PR_SET_CHILD_SUBREAPER")
-
-
-def die_with_parent(signal_number: int) -> None:
-    """Has the kernel send this process a signal when the thread that started it ends."""
-    _check(_libc.prctl(_PR_SET_PDEATHSIG, signal_number, 0, 0, 0), "prctl PR_SET_PDEATHSIG")
 
 
 def mount_points(below: Path) -> list[Path]:

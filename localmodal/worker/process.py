@@ -36,8 +36,6 @@ _MARK = "COLDSNAP_WORKER"
 class ProcessContainer:
     """A tree of processes below a supervisor; see the protocol `Container`."""
 
-    restored = False
-
     def __init__(
         self,
         id_: str,

@@ -75,9 +75,8 @@ class Bundle:
 class RuncContainer:
     """A container that runs; see the protocol `Container`."""
 
-    def __init__(self, runtime: RuncRuntime, bundle: Bundle, pipes: OutputPipes, pid: int, *, restored: bool) -> None:
+    def __init__(self, runtime: RuncRuntime, bundle: Bundle, pipes: OutputPipes, pid: int) -> None:
         self.id = bundle.launch.id
-        self.restored = restored
         self.bundle = bundle
         self._runtime = runtime
         self._pipes = pipes
@@ -192,7 +191,7 @@ class RuncRuntime:
             await self.forget(bundle)
             raise
         pipes.close_ours()
-        container = RuncContainer(self, bundle, pipes, pid, restored=command == "restore")
+        container = RuncContainer(self, bundle, pipes, pid)
         self._running.add(container)
         return container
 

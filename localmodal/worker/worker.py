@@ -101,10 +101,6 @@ class RunningTask:
             await self.container.kill()
             return await self.container.wait()
 
-    async def signal(self, number: signal.Signals) -> None:
-        """Sends a signal to the container's first process."""
-        await self.container.signal(number)
-
     async def kill(self) -> None:
         """Ends every process of the container and waits until nothing of it is left."""
         await self.container.kill()

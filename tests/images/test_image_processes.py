@@ -40,6 +40,10 @@ async def test_a_package_that_only_the_base_image_wants_is_named_and_skipped():
 async def test_the_rest_of_a_line_is_run():
     left, _ = await left_of("apt-get update && echo one && rm -rf /var/lib/apt/lists/*")
     assert left == "echo one && rm -rf /var/lib/apt/lists/*"
+    quoted = """python -c 'import sys; print("a && b" if 1 else 2)' 2>&1"""
+    assert (await left_of(f"{quoted}; apt-get update && {quoted} & wait; echo c"))[0] == (
+        f"{quoted} && {quoted} & wait ; echo c"
+    )
     assert await left_of("echo 'debconf a select b' | debconf-set-selections") == (
         None,
         (
