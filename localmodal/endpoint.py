@@ -54,10 +54,11 @@ class Endpoint:
 
         One that is still starting has not written its own endpoint yet: the file may be that of one that was killed.
         """
-        if (pid := holder(home.daemon_lock)) is None or not home.endpoint.exists():
+        try:
+            endpoint = cls(**json.loads(home.endpoint.read_text(encoding="ascii")))
+        except FileNotFoundError:
             return None
-        endpoint = cls(**json.loads(home.endpoint.read_text(encoding="ascii")))
-        return endpoint if endpoint.pid == pid else None
+        return endpoint if endpoint.pid == holder(home.daemon_lock) else None
 
 
 class Lock:

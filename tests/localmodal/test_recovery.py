@@ -55,7 +55,7 @@ def test_whoever_looks_whether_it_runs_keeps_no_other_from_starting_it(empty_hom
             Endpoint.read(empty_home.paths)
 
     empty_home.verb("status")
-    lookers = [threading.Thread(target=look) for _ in range(4)]
+    lookers = [threading.Thread(target=look) for _ in range(2)]
     for looker in lookers:
         looker.start()
     try:

@@ -7,6 +7,8 @@ import modal
 import pytest
 from modal_proto import api_pb2
 
+from localmodal.tasks.starts import Starts
+
 
 class Containers:
     """The containers of one app."""
@@ -272,3 +274,14 @@ async def test_the_current_stats_count_what_waits_and_runs(app, deploy):
     assert (stats.backlog, stats.num_running_inputs, stats.num_total_runners) == (2, 1, 1)
     for one in calls:
         await one.cancel.aio()
+
+
+async def test_the_pause_after_a_failed_start_grows_to_a_minute_however_often_one_fails():
+    starts, now = Starts(again=lambda: None), asyncio.get_running_loop().time
+    for failed in range(1, 2000):
+        before = now()
+        starts.fail()
+        wanted = min(0.5 * 2.0 ** min(failed - 1, 100), 64)
+        assert starts._pause.when() - now() <= wanted <= starts._pause.when() - before
+    starts.forget()
+    assert not starts.paused
