@@ -127,7 +127,8 @@ class ImageRecords:
 
     def taken(self, image_id: str) -> bool:
         """An image of that id is built or being built, or was and its files may still be in use."""
-        return self._store.row("SELECT 1 FROM images WHERE id = ? AND error IS NULL", image_id) is not None
+        ever_built = "error IS NULL OR id IN (SELECT image_id FROM image_files)"
+        return self._row(f"id = ? AND ({ever_built})", image_id) is not None
 
     def of_recipe(self, recipe: str) -> ImageRecord | None:
         """The image that a recipe leads to, if it was ever begun."""

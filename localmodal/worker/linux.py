@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 from concurrent.futures import Future
 from pathlib import Path
@@ -16,7 +17,7 @@ MS_RDONLY = 0x1
 MS_BIND = 0x1000
 MS_REC = 0x4000
 _MS_SLAVE = 1 << 19
-MNT_DETACH = 0x2
+_MNT_DETACH = 0x2
 _CLONE_FS = 0x200
 _CLONE_NEWNS = 0x20000
 _CLONE_NEWNET = 0x40000000
@@ -36,14 +37,11 @@ def mount(source: Path | str, target: Path, kind: str = "", flags: int = 0, opti
     _check(done, f"mount {kind or 'bind'} on {target}")
 
 
-def unmount(target: Path) -> bool:
-    """Unmounts lazily, so that a process that still looks at it cannot stop us. False if nothing is mounted there."""
-    if _libc.umount2(os.fsencode(target), MNT_DETACH) == 0:
-        return True
-    if ctypes.get_errno() in {2, 22}:  # ENOENT, EINVAL: not there, not a mount
-        return False
-    _check(-1, f"umount {target}")
-    return False
+def unmount(target: Path) -> None:
+    """Unmounts lazily, so that a process that still looks at it cannot stop us; nothing happens if it is no mount."""
+    done = _libc.umount2(os.fsencode(target), _MNT_DETACH)
+    if ctypes.get_errno() not in {errno.ENOENT, errno.EINVAL}:  # not there, not a mount
+        _check(done, f"umount {target}")
 
 
 def enter_namespace(path: Path) -> None:
