@@ -39,11 +39,14 @@ class Installers:
 
     env: Mapping[str, str]
     binds: tuple[Bind, ...] = ()
+    """In a container: where it sees the folders and files."""
+    folders: tuple[Path, ...] = ()
+    """As a plain process: the folders that it may write to."""
 
 
 def for_processes(cache: Path) -> Installers:
     """For builds that run as plain processes of this machine."""
-    return Installers(_configuration() | _caches(cache))
+    return Installers(_configuration() | _caches(cache), folders=_folders(cache))
 
 
 def for_containers(cache: Path) -> Installers:
@@ -52,10 +55,15 @@ def for_containers(cache: Path) -> Installers:
     hidden = {name: Path(value) for name, value in env.items() if _in_a_home(value)}
     seen = {name: f"{_SEEN_BELOW}/{name}" for name in hidden}
     binds = [Bind(path, seen[name], read_only=True) for name, path in hidden.items()]
-    for name in ("pip", "uv"):
-        (cache / name).mkdir(parents=True, exist_ok=True)
-        binds.append(Bind(cache / name, f"{_SEEN_BELOW}/{name}"))
+    binds += [Bind(folder, f"{_SEEN_BELOW}/{folder.name}") for folder in _folders(cache)]
     return Installers(env | seen | _caches(Path(_SEEN_BELOW)), tuple(binds))
+
+
+def _folders(cache: Path) -> tuple[Path, ...]:
+    folders = cache / "pip", cache / "uv"
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+    return folders
 
 
 def _caches(seen_as: Path) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """Images without containers: each is a folder with a virtual environment at `usr/local`, grown out of its base's.
 
 A path of an image that is one of `_INSIDE`, or lies in it, means that path below the image's folder, in every line of a
-recipe; `/` alone means the folder. All other paths are this machine's own and are not written to.
+recipe; `/` alone means the folder. All other paths are this machine's own and are not written to: Linux sees to that
+where it has Landlock (see `worker.landlock`). Home is the image's `/root`, for its lines and for its programs.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import re
 import shutil
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localmodal.ids import new_id
@@ -27,16 +27,21 @@ from localmodal.worker.container import Launch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from localmodal.images.config import ImageConfig
     from localmodal.images.layers import Command, Placement
     from localmodal.images.pythons import Python
     from localmodal.worker.container import Output, Runtime
 
-_INSIDE = re.compile(r"(?<![\w./$}-])/(?:usr/local(?!/cuda)|\.uv|__modal|pkg|root)(?=[/\W]|$)")
+_INSIDE = re.compile(r"(?<![\w./$}-])/(?:usr/local(?!/cuda)|\.uv|__modal|pkg|root|tmp)(?=[/\W]|$)")
 _SHARED_FROM = 1 << 20
 """Bytes from which a file is linked, not copied, into an image that grows out of another: libraries and weights, which
 are replaced as a whole. Smaller ones may be edited in place by any command, which must not change the base."""
+_DENIED = re.compile(rb"permission denied(?! \(publickey)", re.IGNORECASE)
+"""What programs say when they may not write to a file; ssh says something like it of another's machine."""
+_WRITABLE = "without containers only /usr/local, /root and /tmp can be written to"
+_OWN_FOLDERS = ("root", "tmp")
 _USUAL_FOLDERS = ("etc", "include", "sbin", "share", "src")
 """What every /usr/local has, beside what an environment brings."""
 _TEXT_WITH_OWN_PATH = ("**/bin/*", "**/pyvenv.cfg", "**/site-packages/*.pth")
@@ -92,20 +97,33 @@ class ProcessDraft:
         """Runs it as a process, but for what would change the system."""
         if (args := await without_system_commands(command, self._output)) is None:
             return
+        denied = False
+
+        def output(descriptor: int, data: bytes) -> None:
+            nonlocal denied
+            denied = denied or bool(_DENIED.search(data))
+            self._output(descriptor, data)
+
+        try:
+            await run_to_its_end(self._runtime, self._launch(args, command, output))
+        except CommandError as error:
+            raise CommandError(f"{error}: {_WRITABLE}" if denied else f"{error}") from error
+
+    def _launch(self, args: tuple[str, ...], command: Command, output: Output) -> Launch:
         config = _seen(command.config, self._layer)
         folder = config.workdir if config.workdir != "/" else ""
         in_place = ("/bin/sh", "-c", 'cd "$0" && exec "$@"', folder or str(self._layer))
-        launch = Launch(
+        return Launch(
             id=new_id("bu"),
             args=(*in_place, *(_inside(word, self._layer) for word in args)),
-            env={"HOME": str(Path.home()), **self._shared.env, **self._python, **config.env, **command.env},
+            env={**self._shared.env, **self._python, **config.env, **command.env},
             cwd="/",
             layers=(self._layer,),
-            output=self._output,
+            output=output,
             binds=command.binds,
+            shared=self._shared.folders,
             purpose="build",
         )
-        await run_to_its_end(self._runtime, launch)
 
     @property
     def _python(self) -> dict[str, str]:
@@ -127,7 +145,7 @@ class ProcessDraft:
                 self._place(entry, f"{target}/{entry.name}", mode)
             return
         if not _INSIDE.match(target):
-            raise CommandError(f"{target} cannot be written to without containers: only /usr/local and /root can")
+            raise CommandError(f"{target} cannot be written to: {_WRITABLE}")
         copy_file(source, self._layer / target.lstrip("/"))
         if mode:
             (self._layer / target.lstrip("/")).chmod(int(mode, 8))
@@ -154,7 +172,8 @@ def _write_python(python: Python, plain_name: bool, layer: Path) -> None:  # noq
 
 
 def _grow(layer: Path, base: tuple[Path, ...]) -> None:
-    make_folder(layer)
+    for name in _OWN_FOLDERS:
+        make_folder(layer / name)
     for folder in base:
         shutil.copytree(folder, layer, symlinks=True, copy_function=_copy_or_link, dirs_exist_ok=True)
         _move_own_paths(layer, str(folder), str(layer))
@@ -182,9 +201,10 @@ def _inside(text: str, layer: Path) -> str:
 
 
 def _seen(config: ImageConfig, layer: Path) -> ImageConfig:
+    home = {"HOME": "/root"} if (layer / "root").is_dir() else {}  # the layer of a Python alone is nobody's home
     return replace(
         config,
-        env={name: _inside(value, layer) for name, value in config.env.items()},
+        env={name: _inside(value, layer) for name, value in {**home, **config.env}.items()},
         workdir=_inside(config.workdir, layer),
         entrypoint=tuple(_inside(word, layer) for word in config.entrypoint),
     )

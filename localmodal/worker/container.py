@@ -36,6 +36,8 @@ class Launch:
     """Folders stacked over the machine's root, the lowest first: image layers, then the function's mounts."""
     output: Output
     binds: tuple[Bind, ...] = ()
+    shared: tuple[Path, ...] = ()
+    """Folders of this machine that a build without containers may write to, beside its layers and its volumes."""
     cpu: float | None = None
     """Cores that are promised: its share when several containers want more than there is."""
     cpu_limit: float | None = None
@@ -43,7 +45,8 @@ class Launch:
     """Memory that is promised: the kernel takes it back last."""
     memory_limit_mib: int | None = None
     purpose: Literal["function", "build"] = "function"
-    """`build` has the host's network and the capabilities that package managers need; `function` has neither."""
+    """`build` has the host's network and the capabilities that package managers need; `function` has neither.
+    As a plain process it may write to its layers, its volumes and what is `shared`, and to no other file."""
     internet: bool = True
     """False: a function's container reaches nobody but the control plane."""
     keep_upper: Path | None = None

@@ -1,8 +1,8 @@
 """Containers without containers, for a machine that lets us make none: a tree of plain processes each.
 
-What differs: no isolation, no limits, no snapshots. The image is a virtual environment. Of the layers (the client, the
-function's mounts) a program sees what PYTHONPATH names, and in its working folder what they have there. A volume is a
-link at its path.
+What differs: no isolation, no limits, no snapshots; but a build cannot write to the machine's own files, where the
+kernel can see to that. The image is a virtual environment. Of the layers (the client, the function's mounts) a program
+sees what PYTHONPATH names, and in its working folder what they have there. A volume is a link at its path.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
-from localmodal.worker import supervisor
+from localmodal.worker import landlock, supervisor
 from localmodal.worker.container import Capabilities, ContainerError, Exit, Launch
 from localmodal.worker.pipes import OutputPipes
 from localmodal.worker.processes import kill_tree, processes_with_environment
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 
     from localmodal.home import Home
 
+_PYTHON = (sys.executable, "-I", "-S")
+"""For programs of ours that need the standard library alone."""
+_DEVICES = tuple(f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts", "shm"))
+"""What programs write to as a matter of course; of the others some are disks."""
 _MARK = "COLDSNAP_WORKER"
 """Environment variable by which a later daemon knows what belonged to an earlier one."""
 
@@ -125,7 +129,7 @@ class ProcessRuntime:
         pipes = OutputPipes(launch.output)
         try:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-I", "-S", supervisor.__file__, *launch.args),
+                *(*_PYTHON, supervisor.__file__, *_confined(launch, folder)),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=pipes.stdout,
                 stderr=pipes.stderr,
@@ -158,6 +162,15 @@ class ProcessRuntime:
 def _refuse_what_cannot_be(launch: Launch) -> None:
     if shutil.which(launch.args[0], path=launch.env.get("PATH", os.defpath)) is None:
         raise ContainerError(f"there is no program {launch.args[0]} on this machine")
+
+
+def _confined(launch: Launch, folder: Path) -> tuple[str, ...]:
+    """The command; that of a build can write to its own files alone. `folder`: the one that it works in."""
+    if launch.purpose != "build":
+        return launch.args
+    volumes = (bind.source for bind in launch.binds if not bind.read_only)
+    writable = map(str, (folder, *launch.layers, *launch.shared, *volumes, *_DEVICES))
+    return (*_PYTHON, landlock.__file__, *writable, "--", *launch.args)
 
 
 def _link(folder: Path, cwd: str, layers: Sequence[Path]) -> None:

@@ -72,7 +72,7 @@ async def test_an_image_changes_no_file_of_its_base(processes):
 
 async def test_a_copy_to_where_only_root_may_write_is_refused(processes):
     error = await processes.failure(*PLAIN, "COPY a.txt /etc/a.txt", files={"a.txt": "a"})
-    assert "/etc/a.txt cannot be written to without containers" in error
+    assert "/etc/a.txt cannot be written to: without containers only" in error
 
 
 async def test_scripts_of_the_base_start_the_new_images_python(processes):
@@ -80,3 +80,30 @@ async def test_scripts_of_the_base_start_the_new_images_python(processes):
     image = await processes.build("FROM base", "RUN pip --version > /usr/local/share/which", base=base.id)
     prefix = await processes.python(image, "import sys; print(sys.prefix)")
     assert prefix in await processes.python(image, "import sys; print(open(sys.prefix + '/share/which').read())")
+
+
+async def test_a_line_that_writes_to_this_machines_own_files_fails_and_leaves_nothing(
+    processes, tmp_path, needs_landlock
+):
+    lines = ("ARG OUTSIDE", "RUN dd if=/dev/zero of=$OUTSIDE/big bs=1M count=1")
+    error = await processes.failure(*PLAIN, *lines, build_args={"OUTSIDE": str(tmp_path)})
+    assert "exit code 1: without containers only /usr/local, /root and /tmp can be written to" in error
+    assert f"failed to open '{tmp_path}/big': Permission denied" in error
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_line_that_fails_for_another_reason_says_nothing_of_paths(processes):
+    assert "without containers" not in await processes.failure(*PLAIN, "RUN echo wrong; exit 3")
+
+
+async def test_a_line_may_write_to_the_images_own_folders_and_the_next_one_finds_it(processes):
+    image = await processes.build(
+        *PLAIN,
+        "COPY a.txt /tmp/a.txt",
+        "RUN mv /tmp/a.txt /usr/local/share/a.txt && echo x > /tmp/later && echo home > ~/.note",
+        "RUN mv /tmp/later /root/later && test -w $TMPDIR && test ! -e /tmp/later",
+        files={"a.txt": "a"},
+    )
+    program = "import pathlib, sys; print((pathlib.Path(sys.prefix) / 'share/a.txt').read_text())"
+    assert await processes.python(image, program) == "a"
+    assert await processes.shell(image, "cat ~/.note ~/later") == "home\nx"

@@ -2,14 +2,17 @@
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from left_behind import left_behind
 
+from localmodal.worker import landlock
 from localmodal.worker.container import Bind, ContainerError
 from localmodal.worker.volume_links import VolumeLinks
 
@@ -109,6 +112,87 @@ async def test_a_program_that_is_started_while_it_is_killed_leaves_nothing(proce
     await asyncio.sleep(0.2)
     await container.kill()
     assert not subprocess.run(["pgrep", "-f", "sleep 65432"], capture_output=True, check=False).stdout
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "echo x > new", "echo x > mine", "echo x >> mine", "truncate -s 0 mine", "mv mine other", "rm mine",
+        "mkdir new", "rmdir folder", "ln -s mine new", "ln mine new", "mkfifo new", "mknod new c 1 3",
+        "mv mine $TMPDIR", "mv $HOME/moved new", "ln mine $HOME/new",
+        "python3 -c 'import os; os.truncate(\"mine\", 0)'",
+        "python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"new\")'", "setsid -w sh -c 'echo x > mine'",
+    ],
+)  # fmt: skip
+async def test_a_build_changes_no_file_of_this_machine(process, layer_of, tmp_path, needs_landlock, line):
+    if "os.truncate" in line and landlock.supported_version() < 3:
+        pytest.skip("this kernel's Landlock does not know of truncation (Linux 6.2)")
+    layer, outside = layer_of("image"), tmp_path / "outside"
+    (outside / "folder").mkdir(parents=True)
+    (outside / "mine").write_text("mine")
+    (layer / "moved").write_text("moved")
+    script = f"cd {outside} && {line}"
+    ended = await process.shell(script, layers=(layer,), env={"HOME": str(layer)}, purpose="build")
+    assert ended.exit.code != 0
+    assert re.search("Permission denied|Operation not permitted|cross-device link", ended.err), ended.err
+    assert sorted(path.name for path in outside.iterdir()) == ["folder", "mine"]
+    assert (outside / "mine").read_text() == "mine"
+
+
+async def test_a_build_writes_to_its_layer_its_volumes_its_caches_and_what_programs_need(process, layer_of, tmp_path):
+    layer, cache, data = layer_of("image"), tmp_path / "cache", tmp_path / "data"
+    cache.mkdir()
+    volume = _volume(tmp_path, "volume", data)
+    script = f"""set -e
+        cd {layer}; mkdir a b; echo x > a/file; mv a/file b; ln b/file a/linked; rm -r b; truncate -s 0 a/linked
+        echo x > {cache}/file; echo x > {data}/file
+        file=$(mktemp); echo x > $file; mv $file {layer}/moved; echo x > here
+        echo x > /dev/null; echo said > /dev/stderr; echo x > /dev/shm/$$; rm /dev/shm/$$
+        python3 -c 'import multiprocessing, pty; multiprocessing.Lock(); pty.openpty()'"""
+    ended = await process.shell(script, layers=(layer,), shared=(cache,), binds=(volume,), purpose="build")
+    assert (ended.exit.code, ended.err) == (0, "said\n")
+    assert (
+        (layer / "moved").read_text() == (cache / "file").read_text() == (volume.source / "file").read_text() == "x\n"
+    )
+    assert list(process.home.temporary.iterdir()) == []
+
+
+async def test_a_build_cannot_write_to_a_volume_that_is_only_to_be_read(process, tmp_path, needs_landlock):
+    volume = replace(_volume(tmp_path, "volume", tmp_path / "data"), read_only=True)
+    ended = await process.shell(f"echo x > {tmp_path}/data/file", binds=(volume,), purpose="build")
+    assert "Permission denied" in ended.err
+    assert list(volume.source.iterdir()) == []
+
+
+async def test_a_function_is_not_confined(process, tmp_path):
+    assert (await process.shell(f"echo x > {tmp_path}/file")).exit.code == 0
+
+
+@pytest.mark.parametrize("purpose", ["function", "build"])
+async def test_a_program_that_cannot_be_started_is_named(process, tmp_path, purpose):
+    program = tmp_path / "program"
+    program.write_text("#!/no/such/interpreter\n")
+    program.chmod(0o755)
+    ended = await process.run(str(program), purpose=purpose)
+    assert (ended.exit.code, ended.err) == (127, f"{program}: No such file or directory\n")
+
+
+async def test_a_pipe_that_nobody_reads_ends_a_line_of_a_build_in_silence(process):
+    ended = await process.shell("yes | head -n 1", purpose="build")
+    assert (ended.out, ended.err) == ("y\n", "")
+
+
+@pytest.mark.parametrize(("version", "left"), [(-1, "x\n"), (0, "x\n"), (1, "x\n"), (2, "mine"), (3, "mine")])
+def test_an_older_kernel_is_asked_for_what_it_knows(tmp_path, needs_landlock, version, left):
+    (tmp_path / "mine").write_text("mine")
+    program = (
+        "from localmodal.worker import landlock; import os, sys;"
+        f"landlock.supported_version = lambda: {version}; landlock.write_only_below(['/dev/null']);"
+        "os.execvp('sh', ['sh', '-c', 'echo x > mine'])"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, check=False)
+    assert (tmp_path / "mine").read_text() == left
 
 
 _DROP_ALL = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs")
