@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from localmodal.images.pythons import Python
     from localmodal.worker.container import Output, Runtime
 
-_INSIDE = re.compile(r"(?<![\w./$}-])/(?:usr/local(?!/cuda)|\.uv|__modal|pkg|root|tmp)(?=[/\W]|$)")
+_INSIDE = re.compile(r"(?<![\w./$}-])/(?:usr/local(?!/cuda)|\.uv|\.requirements\.txt|__modal|pkg|root|tmp)(?=[/\W]|$)")
 _SHARED_FROM = 1 << 20
 """Bytes from which a file is linked, not copied, into an image that grows out of another: libraries and weights, which
 are replaced as a whole. Smaller ones may be edited in place by any command, which must not change the base."""

@@ -107,3 +107,10 @@ async def test_a_line_may_write_to_the_images_own_folders_and_the_next_one_finds
     program = "import pathlib, sys; print((pathlib.Path(sys.prefix) / 'share/a.txt').read_text())"
     assert await processes.python(image, program) == "a"
     assert await processes.shell(image, "cat ~/.note ~/later") == "home\nx"
+
+
+async def test_requirements_lie_where_the_client_puts_them(processes):
+    """As `pip_install_from_requirements` does, in the uppermost folder."""
+    lines = ("COPY /.requirements.txt /.requirements.txt", "RUN python -m pip install -r /.requirements.txt")
+    image = await processes.build(*PLAIN, *lines, files={"/.requirements.txt": "idna\n"})
+    assert await processes.python(image, "import idna; print(idna.__name__)") == "idna"
