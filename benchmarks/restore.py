@@ -22,8 +22,8 @@ import typer
 from localmodal.home import Home
 from localmodal.worker.capabilities import Tools, capabilities_of_this_machine, find_tools
 from localmodal.worker.container import Bind, Launch
-from localmodal.worker.network import NetworkPool
-from localmodal.worker.runc import RuncContainer, RuncRuntime
+from localmodal.worker.networks.network import NetworkPool
+from localmodal.worker.oci.runc import RuncContainer, RuncRuntime
 from localmodal.worker.snapshots.criu import CriuSnapshotter
 from localmodal.worker.snapshots.kernel_data import KernelData
 from localmodal.worker.snapshots.protocol import Snapshot

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from real_daemon import Daemon, make_home
 
-from localmodal.worker import landlock
+from localmodal.worker.plain import landlock
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
 A path of an image that is one of `_INSIDE`, or lies in it, means that path below the image's folder, in every line of a
 recipe; `/` alone means the folder. All other paths are this machine's own and are not written to: Linux sees to that
-where it has Landlock (see `worker.landlock`). Home is the image's `/root`, for its lines and for its programs.
+where it has Landlock (see `worker.plain.landlock`). Home is the image's `/root`, for its lines and for its programs.
 """
 
 from __future__ import annotations

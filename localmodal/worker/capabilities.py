@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localmodal.home import Home
-from localmodal.worker.cgroup import may_limit
 from localmodal.worker.container import Capabilities, ContainerError, Launch, Missing
-from localmodal.worker.network import NetworkPool
-from localmodal.worker.runc import RuncRuntime
+from localmodal.worker.networks.network import NetworkPool
+from localmodal.worker.oci.cgroup import may_limit
+from localmodal.worker.oci.runc import RuncRuntime
 
 if TYPE_CHECKING:
     import socket

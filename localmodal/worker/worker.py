@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING
 
 from localmodal.worker.capabilities import capabilities_of_this_machine, find_tools
 from localmodal.worker.entrypoint import container_launch, write_arguments, write_restore_state
-from localmodal.worker.network import NetworkPool
-from localmodal.worker.process import ProcessRuntime
-from localmodal.worker.runc import RuncRuntime
+from localmodal.worker.networks.network import NetworkPool
+from localmodal.worker.networks.uplink import Uplink
+from localmodal.worker.oci.runc import RuncRuntime
+from localmodal.worker.plain.process import ProcessRuntime
 from localmodal.worker.snapshot_key import snapshot_key
 from localmodal.worker.snapshots.criu import CriuSnapshotter
 from localmodal.worker.snapshots.library import SnapshotLibrary
 from localmodal.worker.snapshots.protocol import SnapshotError
-from localmodal.worker.uplink import Uplink
 
 if TYPE_CHECKING:
     import socket
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from localmodal.home import Home
     from localmodal.worker.capabilities import Tools
     from localmodal.worker.container import Bind, Capabilities, Container, Exit, Launch, Output
-    from localmodal.worker.network import ServeHttp
+    from localmodal.worker.networks.network import ServeHttp
     from localmodal.worker.snapshots.protocol import Snapshot
 
 log = logging.getLogger(__name__)

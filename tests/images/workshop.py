@@ -27,9 +27,9 @@ from localmodal.store import Store
 from localmodal.tasks.logs import Logs
 from localmodal.worker.capabilities import capabilities_of_this_machine, find_tools
 from localmodal.worker.container import Capabilities, Launch
-from localmodal.worker.network import NetworkPool
-from localmodal.worker.process import ProcessRuntime
-from localmodal.worker.runc import RuncRuntime
+from localmodal.worker.networks.network import NetworkPool
+from localmodal.worker.oci.runc import RuncRuntime
+from localmodal.worker.plain.process import ProcessRuntime
 
 SERIES = f"{sys.version_info.major}.{sys.version_info.minor}"
 PLAIN = (f"FROM python:{SERIES}-slim",)

@@ -12,8 +12,8 @@ import pytest
 from localmodal.home import Home
 from localmodal.worker.capabilities import Tools, capabilities_of_this_machine, find_tools
 from localmodal.worker.container import Bind, Launch
-from localmodal.worker.network import NetworkPool
-from localmodal.worker.runc import RuncContainer, RuncRuntime
+from localmodal.worker.networks.network import NetworkPool
+from localmodal.worker.oci.runc import RuncContainer, RuncRuntime
 from localmodal.worker.snapshots.criu import CriuSnapshotter
 from localmodal.worker.snapshots.protocol import Snapshot
 

@@ -13,10 +13,10 @@ import pytest
 from localmodal.home import Home
 from localmodal.worker.capabilities import Tools, capabilities_of_this_machine, find_tools
 from localmodal.worker.container import Capabilities, Container, Exit, Launch
-from localmodal.worker.network import NetworkPool
-from localmodal.worker.process import ProcessRuntime
-from localmodal.worker.runc import RuncRuntime
-from localmodal.worker.uplink import Uplink
+from localmodal.worker.networks.network import NetworkPool
+from localmodal.worker.networks.uplink import Uplink
+from localmodal.worker.oci.runc import RuncRuntime
+from localmodal.worker.plain.process import ProcessRuntime
 
 HTTP_PORT = 18181
 

@@ -9,10 +9,10 @@ from desk import Desk, write_program
 from localmodal.home import Home
 from localmodal.worker.capabilities import find_tools
 from localmodal.worker.container import Capabilities, Launch
-from localmodal.worker.network import NetworkPool
-from localmodal.worker.process import ProcessRuntime
-from localmodal.worker.runc import RuncRuntime
-from localmodal.worker.uplink import Uplink
+from localmodal.worker.networks.network import NetworkPool
+from localmodal.worker.networks.uplink import Uplink
+from localmodal.worker.oci.runc import RuncRuntime
+from localmodal.worker.plain.process import ProcessRuntime
 from localmodal.worker.worker import Worker
 
 

@@ -12,7 +12,7 @@ from localmodal.home import Home
 from localmodal.worker import capabilities as module
 from localmodal.worker.capabilities import Tools, capabilities_of_this_machine, find_tools
 from localmodal.worker.container import Capabilities, ContainerError
-from localmodal.worker.disk import Disk
+from localmodal.worker.oci.disk import Disk
 
 PROJECT = Path(__file__).parents[2]
 NO_RIGHTS = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs")

@@ -144,6 +144,6 @@ async def test_a_machine_that_does_not_let_us_has_containers_without_internet(ru
         raise PermissionError(1, "no nftables here")
 
     await runc.runtime.close()
-    monkeypatch.setattr("localmodal.worker.firewall.let_out", refuse)
+    monkeypatch.setattr("localmodal.worker.networks.firewall.let_out", refuse)
     await runc_again()
     assert "containers have no internet: [Errno 1] no nftables here" in caplog.text

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from localmodal.worker import masks
 from localmodal.worker.container import Bind
+from localmodal.worker.oci import masks
 
 PLACES = "/ /root /home /tmp /var/tmp /run /etc /opt /mnt /srv"
 SEARCH = f"grep -rslF --one-file-system {{needle}} {PLACES} {{more}} 2>/dev/null; true"

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from left_behind import left_behind
 
-from localmodal.worker import landlock
 from localmodal.worker.container import Bind, ContainerError
-from localmodal.worker.volume_links import VolumeLinks
+from localmodal.worker.plain import landlock
+from localmodal.worker.plain.volume_links import VolumeLinks
 
 HERE = Path(__file__).parent
 PROJECT = HERE.parents[1]
@@ -186,7 +186,7 @@ async def test_a_pipe_that_nobody_reads_ends_a_line_of_a_build_in_silence(proces
 def test_an_older_kernel_is_asked_for_what_it_knows(tmp_path, needs_landlock, version, left):
     (tmp_path / "mine").write_text("mine")
     program = (
-        "from localmodal.worker import landlock; import os, sys;"
+        "from localmodal.worker.plain import landlock; import os, sys;"
         f"landlock.supported_version = lambda: {version}; landlock.write_only_below(['/dev/null']);"
         "os.execvp('sh', ['sh', '-c', 'echo x > mine'])"
     )

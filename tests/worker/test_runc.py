@@ -10,7 +10,7 @@ import pytest
 from left_behind import left_behind, networks_held_open
 
 from localmodal.worker.container import Bind, ContainerError
-from localmodal.worker.disk import Disk, DiskError
+from localmodal.worker.oci.disk import Disk, DiskError
 
 EAT_MEMORY = "x = []\nwhile True: x.append(bytearray(b'1' * (1 << 20)))"
 
@@ -222,7 +222,7 @@ async def test_a_disk_whose_making_was_cut_off_is_made_again(needs_containers, h
 
 
 async def test_no_space_for_the_disk_is_an_error_that_says_how_much_is_needed(needs_containers, home, monkeypatch):
-    monkeypatch.setattr("localmodal.worker.disk._LEAST_FREE", 1 << 60)
+    monkeypatch.setattr("localmodal.worker.oci.disk._LEAST_FREE", 1 << 60)
     with pytest.raises(DiskError, match="MiB free, containers need 1024"):
         await Disk(home).mount()
     assert not home.disk_image.exists()

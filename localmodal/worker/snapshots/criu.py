@@ -23,9 +23,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localmodal.worker.bundle import MEMORY
 from localmodal.worker.container import ContainerError, Launch
-from localmodal.worker.runc import RuncContainer, RuncRuntime
+from localmodal.worker.oci.bundle import MEMORY
+from localmodal.worker.oci.runc import RuncContainer, RuncRuntime
 from localmodal.worker.snapshots.connections import connections_to_outside
 from localmodal.worker.snapshots.criu_images import ImageError
 from localmodal.worker.snapshots.kernel_data import KernelData

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from localmodal.worker.container import Bind
-from localmodal.worker.seccomp import seccomp_profile
+from localmodal.worker.oci.seccomp import seccomp_profile
 
 if TYPE_CHECKING:
     from localmodal.worker.container import Launch

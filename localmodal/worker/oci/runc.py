@@ -14,22 +14,22 @@ from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from localmodal.worker import linux
-from localmodal.worker.bundle import write_bundle
-from localmodal.worker.cgroup import Cgroup, cgroups_named
 from localmodal.worker.child import Child
 from localmodal.worker.container import Capabilities, ContainerError, Exit, Launch
-from localmodal.worker.disk import Disk
-from localmodal.worker.masks import Masks
+from localmodal.worker.oci.bundle import write_bundle
+from localmodal.worker.oci.cgroup import Cgroup, cgroups_named
+from localmodal.worker.oci.disk import Disk
+from localmodal.worker.oci.masks import Masks
+from localmodal.worker.oci.rootfs import Rootfs
 from localmodal.worker.pipes import OutputPipes
 from localmodal.worker.processes import kill_tree, processes_with_argument
-from localmodal.worker.rootfs import Rootfs
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
     from localmodal.home import Home
-    from localmodal.worker.network import Network, NetworkPool
+    from localmodal.worker.networks.network import Network, NetworkPool
 
 log = logging.getLogger(__name__)
 

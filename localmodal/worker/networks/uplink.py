@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any
 from pyroute2.iproute.linux import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from localmodal.worker import firewall
 from localmodal.worker.linux import in_own_thread
-from localmodal.worker.network import WAY_OUT
+from localmodal.worker.networks import firewall
+from localmodal.worker.networks.network import WAY_OUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
-from localmodal.worker import landlock, supervisor
 from localmodal.worker.container import Capabilities, ContainerError, Exit, Launch
 from localmodal.worker.pipes import OutputPipes
+from localmodal.worker.plain import landlock, supervisor
+from localmodal.worker.plain.volume_links import VolumeLinks
 from localmodal.worker.processes import kill_tree, processes_with_environment
-from localmodal.worker.volume_links import VolumeLinks
 
 if TYPE_CHECKING:
     import signal

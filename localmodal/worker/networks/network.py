@@ -26,7 +26,7 @@ from localmodal.worker import linux
 from localmodal.worker.container import ContainerError
 
 if TYPE_CHECKING:
-    from localmodal.worker.uplink import Uplink
+    from localmodal.worker.networks.uplink import Uplink
 
 log = logging.getLogger(__name__)
 

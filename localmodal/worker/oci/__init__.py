@@ -1,0 +1,1 @@
+"""Containers by runc: a root, a control group and a configuration each."""

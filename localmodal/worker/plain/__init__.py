@@ -1,0 +1,1 @@
+"""Containers as plain processes, where the machine allows no others."""
