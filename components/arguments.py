@@ -15,7 +15,7 @@ from pulumi import Input, Inputs, Output
 class EngineArgs:
     """The engine and its options."""
 
-    kind: Input[Literal["llama_cpp"]]
+    kind: Input[str]
     options: Input[Inputs] | None = None
 
 

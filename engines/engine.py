@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
     from spec.deployment import Definition
 
-ENGINES = {"llama_cpp": "engines.llama_cpp.LlamaCpp"}
-"""Each engine's class by its `kind`: imported in the container only, whose image has the engine's libraries."""
-
 WEIGHTS = Path(sys.prefix, "share", "weights")
 """Where an image holds its weights; `service.images` puts them there."""
 
@@ -64,6 +61,6 @@ class Engine(Protocol):
 
 def engine_of(definition: Definition) -> Engine:
     """The engine that a definition asks for, its libraries imported."""
-    module, _, name = ENGINES[definition.engine.kind].rpartition(".")
+    module, _, name = definition.engine.RUNS_AS.rpartition(".")
     engine: Engine = getattr(import_module(module), name)(definition, WEIGHTS / definition.weights_file)
     return engine

@@ -23,6 +23,7 @@ from engines.openai_api import OpenAiApi
 from engines.stops import StopScanner
 from engines.text_model import Piece, Prompt, Sampling, TokenLogprob
 from engines.turns import Turns
+from spec.llama_cpp import LlamaCppEngine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -62,6 +63,7 @@ class LlamaCpp:
     packages: ClassVar[tuple[str, ...]] = ("llama-cpp-python", "numpy")
 
     def __init__(self, definition: Definition, weights: Path) -> None:
+        assert isinstance(definition.engine, LlamaCppEngine)
         self._definition = definition
         self._options = definition.engine.options
         self._weights = weights

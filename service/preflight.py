@@ -129,8 +129,8 @@ def _readable(path: str) -> bool:
 
 
 def _prompts_fit(service: ServiceSpec, _: Machine) -> Iterator[Violation]:
-    longest, context = max(service.warmup.prompt_tokens, default=0), service.engine.options.n_ctx
-    if longest + _ANSWER_TOKENS > context:
+    longest, context = max(service.warmup.prompt_tokens, default=0), service.engine.context
+    if context and longest + _ANSWER_TOKENS > context:
         problem = f"a prompt of {longest} tokens and its answer do not fit into n_ctx {context}."
         yield Violation("warmup.prompt_tokens", problem, "Raise engine.options.n_ctx or warm up with shorter prompts.")
 

@@ -7,14 +7,11 @@ from functools import cached_property
 from hashlib import file_digest, sha256
 from pathlib import Path
 
-from spec import ServiceSpec, Weights, llama_cpp
+from spec import ServiceSpec, Weights
 from spec.frozen import Frozen
 
 DEBIAN_SLIM = "debian-slim"
 """The base that Modal makes itself, with the Python that is asked for."""
-
-_ENGINES = {"llama_cpp": llama_cpp}
-"""Each engine's module: its `REQUIREMENTS` from PyPI and its `APT` packages."""
 
 
 class Recipe(Frozen):
@@ -33,7 +30,7 @@ class Recipe(Frozen):
     @classmethod
     def of(cls, service: ServiceSpec) -> Recipe:
         """The recipe of a service: what it declares, and what its engine needs."""
-        engine, image, weights = _ENGINES[service.engine.kind], service.image, service.weights
+        engine, image, weights = service.engine, service.image, service.weights
         return cls(
             base=image.base,
             python=image.python,

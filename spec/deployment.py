@@ -6,8 +6,9 @@ import os
 from hashlib import sha256
 from typing import TYPE_CHECKING, ClassVar
 
+from spec.engines import Engine
 from spec.frozen import Frozen
-from spec.service import Engine, Name, Scaling, Snapshot
+from spec.service import Name, Scaling, Snapshot
 
 if TYPE_CHECKING:
     from spec.service import ServiceSpec

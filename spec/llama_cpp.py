@@ -4,14 +4,9 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from spec.engine import EngineSpec
 from spec.frozen import Frozen
 from spec.requirements import HTTP_API
-
-REQUIREMENTS = ("llama-cpp-python==0.3.36", "numpy==2.4.6", "jinja2==3.1.6", *HTTP_API)
-"""Python packages of the engine's image."""
-
-APT = ("libgomp1",)
-"""Debian packages of the engine's image: llama.cpp's threads are OpenMP's."""
 
 
 class LlamaCppOptions(Frozen):
@@ -38,12 +33,21 @@ class LlamaCppOptions(Frozen):
     )
 
 
-class LlamaCppEngine(Frozen):
+class LlamaCppEngine(EngineSpec):
     """llama-cpp-python in-process, served as an OpenAI-compatible API."""
 
+    RUNS_AS: ClassVar[str] = "engines.llama_cpp.LlamaCpp"
+    REQUIREMENTS: ClassVar[tuple[str, ...]] = ("llama-cpp-python==0.3.36", "numpy==2.4.6", "jinja2==3.1.6", *HTTP_API)
+    APT: ClassVar[tuple[str, ...]] = ("libgomp1",)
+    """llama.cpp's threads are OpenMP's."""
     ENVIRONMENT: ClassVar[dict[str, str]] = {"GOMP_SPINCOUNT": "1000"}
-    """Of the containers. Threads that wait for each other spin shortly and then sleep: OpenMP's own default of some
+    """Threads that wait for each other spin shortly and then sleep: OpenMP's own default of some
     milliseconds is no faster on idle cores, and up to ten times slower where something else wants one of them."""
 
     kind: Literal["llama_cpp"] = "llama_cpp"
     options: LlamaCppOptions = LlamaCppOptions()
+
+    @property
+    def context(self) -> int:
+        """As `n_ctx` has it."""
+        return self.options.n_ctx

