@@ -17,7 +17,52 @@ class EngineSpec(Frozen):
     ENVIRONMENT: ClassVar[dict[str, str]] = {}
     """Variables of the engine's containers."""
 
+    # What follows is what rules look at before a deploy (docs/rules.md). The defaults break none of them.
+    NEEDS_GPU: ClassVar[bool] = False
+    """Whether it cannot run on a CPU."""
+    CUDA_FROM_IMAGE: ClassVar[bool] = False
+    """Whether its libraries look for the CUDA runtime and cuBLAS in the image; torch's wheels bring their own."""
+    COMPILES_CUDA: ClassVar[bool] = False
+    """Whether its containers call nvcc, which only a `devel` image has."""
+    COLD_START_S: ClassVar[float] = 15.0
+    """About how long a start without a snapshot takes with a model of full size."""
+
     @property
     def context(self) -> int | None:
         """Tokens of prompt and answer together; none where an engine reads no prompts, or has no limit of its own."""
         return None
+
+    @property
+    def largest_batch(self) -> int | None:
+        """Tokens of a prompt above which no new kernel is built; none where prompts build none."""
+        return None
+
+    @property
+    def uses_gpu(self) -> bool:
+        """Whether the weights go to the GPU where there is one."""
+        return True
+
+    @property
+    def fp8(self) -> bool:
+        """Whether the options ask for calculations in FP8."""
+        return False
+
+    @property
+    def gives_gpu_memory_back(self) -> bool:
+        """Whether what a snapshot cannot hold is released before it."""
+        return True
+
+    @property
+    def keeps_released_weights(self) -> bool:
+        """Whether weights that were released come back as they were."""
+        return True
+
+    @property
+    def guards_administration(self) -> bool:
+        """Whether its administrative calls ask for a key, or cannot be reached from outside."""
+        return True
+
+    def maps_weights(self, *, on_gpu: bool) -> bool:
+        """Whether the weights' file stays mapped into the process."""
+        del on_gpu
+        return False

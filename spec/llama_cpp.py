@@ -44,6 +44,8 @@ class LlamaCppEngine(EngineSpec):
     """Threads that wait for each other spin shortly and then sleep: OpenMP's own default of some
     milliseconds is no faster on idle cores, and up to ten times slower where something else wants one of them."""
 
+    CUDA_FROM_IMAGE: ClassVar[bool] = True
+
     kind: Literal["llama_cpp"] = "llama_cpp"
     options: LlamaCppOptions = LlamaCppOptions()
 
@@ -51,3 +53,17 @@ class LlamaCppEngine(EngineSpec):
     def context(self) -> int:
         """As `n_ctx` has it."""
         return self.options.n_ctx
+
+    @property
+    def largest_batch(self) -> int:
+        """A longer prompt is read in batches of this size."""
+        return min(self.options.n_batch, self.options.n_ctx)
+
+    @property
+    def uses_gpu(self) -> bool:
+        """Without a layer there it calculates on the CPU."""
+        return self.options.n_gpu_layers != 0
+
+    def maps_weights(self, *, on_gpu: bool) -> bool:
+        """As `use_mmap` has it."""
+        return not on_gpu if self.options.use_mmap is None else self.options.use_mmap
