@@ -16,7 +16,9 @@ from components.checked import declared_service
 from components.cuda_runtime_image import CudaRuntimeImage
 from components.gpu_deployment import GpuDeployment
 from components.snapshot_warmup import SnapshotWarmup
+from service.backend import is_billed
 from service.code import code_digest
+from service.economics import Hardware, Measured, outputs
 from service.recipe import Recipe
 from spec import ServiceSpec
 from spec.deployment import Definition, Deployment
@@ -56,6 +58,8 @@ class SnapshottedGpuService(pulumi.ComponentResource):
         warmup = self._warmup(spec, deployment, definition)
         self.url = deployment.url
         self.outputs = _outputs(name, image, deployment, warmup)
+        if is_billed(self._backend):
+            self.outputs["price"] = _price(spec, warmup)
         self.register_outputs(self.outputs)
 
     def _spec(self, service: ServiceSpec | ServiceArgs) -> pulumi.Output[ServiceSpec]:
@@ -91,6 +95,7 @@ class SnapshottedGpuService(pulumi.ComponentResource):
             **self._common(SnapshotWarmup, self._name),
             **_layers(spec.apply(lambda known: _dumped(known.warmup)), settings),
             **_layers(spec.apply(_live_settings), ("scaling",)),
+            **_layers(spec.apply(_dumped), ("gpu", "cpu", "memory")),
             "app_name": spec.apply(lambda known: known.name),
             "snapshot": spec.apply(lambda known: known.snapshot.enabled),
             "definition": definition,
@@ -179,3 +184,9 @@ def _outputs(
         "restores_in_a_row": warmup.restores,
         "containers_started": warmup.containers_started,
     }
+
+
+def _price(spec: pulumi.Output[ServiceSpec], warmup: SnapshotWarmup) -> pulumi.Output[dict[str, Any]]:
+    figures = {"cold": warmup.cold, "restored": warmup.restored, "container_seconds": warmup.container_seconds}
+    hardware = spec.apply(lambda known: Hardware.of(known.model_dump()))
+    return pulumi.Output.all(hardware, figures).apply(lambda both: outputs(both[0], Measured.of(both[1])))

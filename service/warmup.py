@@ -133,7 +133,7 @@ class Starter:
 
 
 def _outcome(snapshot: str, *, cold: list[Start], proof: Proof) -> dict[str, Any]:
-    before, after = figures(cold), figures(proof.restored)
+    before, after, all_starts = figures(cold), figures(proof.restored), [*cold, *proof.starts]
     return {
         "state": snapshot,
         "failure": None,
@@ -141,7 +141,8 @@ def _outcome(snapshot: str, *, cold: list[Start], proof: Proof) -> dict[str, Any
         "restored": after,
         "speedup": speedup(before, after),
         "restores": proof.in_a_row,
-        "containers_started": len(cold) + len(proof.starts),
+        "containers_started": len(all_starts),
+        "container_seconds": round(sum(start.first_answer_s for start in all_starts), 1),
     }
 
 
