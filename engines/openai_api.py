@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from engines.http import ApiError, EventStream, api, body_of, broken
+from engines.one_model import OneModel
 from engines.openai_requests import ChatRequest, CompletionRequest, parse
 
 if TYPE_CHECKING:
@@ -207,38 +208,28 @@ class OpenAiApi:
     def __init__(self, model: TextModel, turns: Turns, created: float) -> None:
         self._model = model
         self._turns = turns
-        self._card = {"id": model.name, "object": "model", "created": int(created), "owned_by": "coldsnap"}
+        self._one = OneModel(model.name, created)
 
     def app(self, key: str | None) -> Starlette:
         """The API as an ASGI application."""
         routes = [
-            Route("/v1/models", self.models),
-            Route("/v1/models/{name}", self.one_model),
+            *self._one.routes,
             Route("/v1/chat/completions", self.chat, methods=["POST"]),
             Route("/v1/completions", self.completion, methods=["POST"]),
         ]
         return api(routes, key)
 
-    async def models(self, _: Request) -> Response:
-        """GET /v1/models."""
-        return JSONResponse({"object": "list", "data": [self._card]})
-
-    async def one_model(self, request: Request) -> Response:
-        """GET /v1/models/{name}."""
-        self._check_model(request.path_params["name"])
-        return JSONResponse(self._card)
-
     async def chat(self, request: Request) -> Response:
         """POST /v1/chat/completions."""
         asked = parse(ChatRequest, await body_of(request))
-        self._check_model(asked.model)
+        self._one.check(asked.model)
         prompt = await asyncio.to_thread(self._chat_prompt, asked)
         return await self._answer(asked, prompt, _ChatShape(), "messages")
 
     async def completion(self, request: Request) -> Response:
         """POST /v1/completions."""
         asked = parse(CompletionRequest, await body_of(request))
-        self._check_model(asked.model)
+        self._one.check(asked.model)
         prompt = await asyncio.to_thread(self._text_prompt, asked)
         return await self._answer(asked, prompt, _CompletionShape(), "prompt")
 
@@ -252,11 +243,6 @@ class OpenAiApi:
             return await _whole(call)
         options = asked.stream_options
         return await _streamed(call, include_usage=bool(options and options.include_usage))
-
-    def _check_model(self, name: str | None) -> None:
-        if name not in {None, self._model.name}:
-            message = f"The model '{name}' does not exist here. This service has one model: '{self._model.name}'."
-            raise ApiError(404, message, param="model", code="model_not_found")
 
     def _chat_prompt(self, asked: ChatRequest) -> Prompt:
         tools = None if asked.tool_choice == "none" else asked.tools

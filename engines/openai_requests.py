@@ -173,11 +173,12 @@ def parse(kind: type[Request], body: bytes) -> Request:
         request = kind.model_validate_json(body)
     except ValidationError as error:
         raise _refusal(error.errors(include_url=False), data) from None
-    _refuse_what_is_not_served(request)
+    if isinstance(request, _Common):
+        _refuse_what_is_not_served(request)
     return request
 
 
-def _refuse_what_is_not_served(request: BaseModel) -> None:
+def _refuse_what_is_not_served(request: _Common) -> None:
     only = {"n": (None, 1), "best_of": (None, 1), "logit_bias": (None, {}), "echo": (None, False), "suffix": (None, "")}
     for name, served in only.items():
         if (got := getattr(request, name, None)) not in served:

@@ -49,16 +49,18 @@ class _Stream(Generic[T]):
         self._loop = loop
         self._items: asyncio.Queue[tuple[T | None, BaseException | None]] = asyncio.Queue()
 
-    def fill(self, work: Callable[[threading.Event], Iterator[T]], done: Callable[[], None]) -> None:
+    def fill(self, work: Callable[[Callable[[T], None], threading.Event], None], done: Callable[[], None]) -> None:
         """Run in the model's thread: one entry an item, and one without an item at the end."""
         failure: BaseException | None = None
         try:
-            for item in work(self.hung_up):
-                self._loop.call_soon_threadsafe(self._items.put_nowait, (item, None))
+            work(self._put, self.hung_up)
         except BaseException as error:  # noqa: BLE001 - whoever reads the stream gets it
             failure = error
         self._loop.call_soon_threadsafe(self._items.put_nowait, (None, failure))
         self._loop.call_soon_threadsafe(done)
+
+    def _put(self, item: T) -> None:
+        self._loop.call_soon_threadsafe(self._items.put_nowait, (item, None))
 
     async def read(self) -> AsyncIterator[T]:
         while True:
@@ -86,8 +88,17 @@ class Turns:
         """Do something in the model's thread, before there are requests or after."""
         return self._thread.submit(work).result()
 
-    async def stream(self, work: Callable[[threading.Event], Iterator[T]]) -> AsyncIterator[T]:
-        """The items that `work` makes in the model's thread, once it is this request's turn; else `BusyError`.
+    def stream(self, work: Callable[[threading.Event], Iterator[T]]) -> AsyncIterator[T]:
+        """The items that `work` makes in the model's thread; see `pushed`."""
+
+        def push(put: Callable[[T], None], hung_up: threading.Event) -> None:
+            for item in work(hung_up):
+                put(item)
+
+        return self.pushed(push)
+
+    async def pushed(self, work: Callable[[Callable[[T], None], threading.Event], None]) -> AsyncIterator[T]:
+        """The items that `work` puts in the model's thread, once it is this request's turn; else `BusyError`.
 
         Whoever stops reading sets the event that `work` is given; the turn ends when `work` does, not before.
         """
