@@ -16,6 +16,10 @@ class EngineSpec(Frozen):
     """Debian packages of the engine's image."""
     ENVIRONMENT: ClassVar[dict[str, str]] = {}
     """Variables of the engine's containers."""
+    CUDA_BASE: ClassVar[str] = "nvidia/cuda:12.4.1-runtime-ubuntu22.04"
+    """The image of a service on a GPU, where it names none."""
+    CUDA_INDEX: ClassVar[str | None] = None
+    """An index of wheels that are built for that CUDA."""
 
     # What follows is what rules look at before a deploy (docs/rules.md). The defaults break none of them.
     NEEDS_GPU: ClassVar[bool] = False
@@ -31,6 +35,11 @@ class EngineSpec(Frozen):
     def context(self) -> int | None:
         """Tokens of prompt and answer together; none where an engine reads no prompts, or has no limit of its own."""
         return None
+
+    @property
+    def cache_tokens(self) -> int | None:
+        """Tokens that the KV cache holds, of all requests together."""
+        return self.context
 
     @property
     def largest_batch(self) -> int | None:
