@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from starlette.requests import Request
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -81,8 +81,16 @@ async def _gone(_: Request, __: Exception) -> Response:
     return Response(status_code=499)  # nobody reads it; the log's line says what happened
 
 
-async def _healthy(_: Request) -> Response:
-    return JSONResponse({"status": "ok"})
+class _Health:
+    """Whether requests can be answered."""
+
+    def __init__(self, healthy: Callable[[], Awaitable[bool]] | None) -> None:
+        self._healthy = healthy
+
+    async def answer(self, _: Request) -> Response:
+        """GET /health: 503 while they cannot."""
+        ok = self._healthy is None or await self._healthy()
+        return JSONResponse({"status": "ok"}) if ok else JSONResponse({"status": "unavailable"}, 503)
 
 
 async def body_of(request: Request) -> bytes:
@@ -236,8 +244,8 @@ def api_key(definition: Definition) -> str | None:
     return key
 
 
-def api(routes: Sequence[Route], key: str | None) -> Starlette:
-    """An engine's HTTP API: its own routes, and what every API has."""
+def api(routes: Sequence[Route], key: str | None, healthy: Callable[[], Awaitable[bool]] | None = None) -> Starlette:
+    """An engine's HTTP API: its own routes, and what every API has; `healthy` where it is not a matter of course."""
     shared = [Middleware(LogRequests), Middleware(AnswerFaults), Middleware(EndOnHangUp)]
     handlers: dict[Any, Any] = {
         ApiError: _refused,
@@ -245,7 +253,7 @@ def api(routes: Sequence[Route], key: str | None) -> Starlette:
         ClientDisconnect: _gone,
     }
     return Starlette(
-        routes=[*routes, Route(HEALTH, _healthy)],
+        routes=[*routes, Route(HEALTH, _Health(healthy).answer)],
         middleware=[*shared, Middleware(RequireKey, key=key)] if key else shared,
         exception_handlers=handlers,
     )

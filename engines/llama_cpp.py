@@ -20,6 +20,7 @@ from llama_cpp.llama_grammar import LlamaGrammar
 from engines.cores import usable_cores
 from engines.http import ApiError, api_key
 from engines.openai_api import OpenAiApi
+from engines.prompts import FIRST_ANSWER_TOKENS, FIRST_REQUEST, WARM_UP_ANSWER_TOKENS, WARM_UP_TEXT, repeated
 from engines.stops import StopScanner
 from engines.text_model import Piece, Prompt, Sampling, TokenLogprob
 from engines.turns import Turns
@@ -44,13 +45,9 @@ PLAIN_CHAT = """\
 
 PLAIN_STOPS = ("\nUser:", "\nSystem:")
 
-FIRST_REQUEST = "Question: What is the capital of France?\nAnswer:"
-FIRST_ANSWER = Sampling(max_tokens=16, temperature=0.0, stop=("\n",))
+FIRST_ANSWER = Sampling(max_tokens=FIRST_ANSWER_TOKENS, temperature=0.0, stop=("\n",))
 
 _LOG_LEVEL_ERROR = 4  # GGML_LOG_LEVEL_ERROR in ggml.h; the numbers in llama-cpp-python's own logger are outdated
-
-WARM_UP_TEXT = "The quick brown fox jumps over the lazy dog. "
-WARM_UP_ANSWER_TOKENS = 2
 
 
 class WeightsError(Exception):
@@ -121,8 +118,7 @@ class LlamaCpp:
         """Answer a prompt of each length that the definition names, each from an empty cache."""
         text = self._llama.tokenize(WARM_UP_TEXT.encode(), add_bos=False)
         for length in self._definition.prompt_tokens:
-            tokens = [text[index % len(text)] for index in range(min(length, self.n_ctx - WARM_UP_ANSWER_TOKENS))]
-            self._turns.run(partial(self._answer_and_forget, tokens))
+            self._turns.run(partial(self._answer_and_forget, repeated(text, length, self.n_ctx)))
 
     def _answer_and_forget(self, tokens: list[int]) -> None:
         for _ in islice(self._llama.generate(tokens, temp=0.0), WARM_UP_ANSWER_TOKENS):

@@ -4,3 +4,6 @@ They lie in the image beside the modal client's own dependencies, and are found 
 """
 
 HTTP_API = ("pydantic==2.14.3", "starlette==1.10.0")
+
+PROXY = ("aiohttp==3.14.5",)
+"""What an engine needs besides that is a server of its own, behind a proxy."""
