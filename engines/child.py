@@ -76,7 +76,12 @@ class Child:
     @property
     def alive(self) -> bool:
         """Whether its first process runs."""
-        return self._process.poll() is None
+        return self.exit_code is None
+
+    @property
+    def exit_code(self) -> int | None:
+        """How its first process ended, a signal's number negated; none: it runs."""
+        return self._process.poll()
 
     def start(self) -> None:
         """Start it; what it says goes to the container's log."""
