@@ -17,8 +17,10 @@ class LlamaCppOptions(Frozen):
     n_threads: int | None = Field(
         default=None, ge=1, description="Threads that generate; none: every core the container has."
     )
-    n_gpu_layers: int = Field(default=0, ge=-1, description="Layers on the GPU; -1: all of them.")
-    flash_attn: bool = False
+    n_gpu_layers: int | None = Field(
+        default=None, ge=-1, description="Layers on the GPU; -1: all of them; none: all where there is a GPU."
+    )
+    flash_attn: bool | None = Field(default=None, description="Flash attention; none: where there is a GPU.")
     use_mmap: bool | None = Field(
         default=None, description="Map the weights' file; none: on a CPU yes (the file is in the image), on a GPU no."
     )
@@ -31,6 +33,12 @@ class LlamaCppOptions(Frozen):
         lt=2**32,
         description="Starts the random state of every container alike; none: each container has its own.",
     )
+
+    def gpu_layers(self, *, on_gpu: bool) -> int:
+        """Layers that go to the GPU; -1: all of them."""
+        if self.n_gpu_layers is None:
+            return -1 if on_gpu else 0
+        return self.n_gpu_layers
 
 
 class LlamaCppEngine(EngineSpec):
@@ -66,4 +74,5 @@ class LlamaCppEngine(EngineSpec):
 
     def maps_weights(self, *, on_gpu: bool) -> bool:
         """As `use_mmap` has it."""
-        return not on_gpu if self.options.use_mmap is None else self.options.use_mmap
+        wanted = self.options.use_mmap
+        return self.options.gpu_layers(on_gpu=on_gpu) == 0 if wanted is None else wanted
