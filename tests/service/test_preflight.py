@@ -97,7 +97,7 @@ CASES = [
     ("CS009", GPU, on_gpu(gpu="A10:5"), on_gpu(gpu="L40S:5")),
     ("CS010", GPU, on_gpu(gpu="H100:2"), on_gpu(gpu="H100:2", snapshot={"enabled": False})),
     ("CS011", GPU, on_gpu(gpu=["L40S", "A100-80GB"]), on_gpu(gpu=["L40S"])),
-    ("CS012", GPU, service(gpu="L40S"), on_gpu()),
+    ("CS012", GPU, on_gpu(engine={"kind": "llama_cpp", "options": {"n_gpu_layers": 0}}), on_gpu()),
     ("CS013", GPU, run_by(InFp8, gpu="A100-80GB"), run_by(InFp8, gpu="H100")),
     ("CS013", GPU, on_gpu(gpu="T4", weights=hub("Qwen/Some-FP8", size_gb=1)), on_gpu(weights=hub("Qwen/Some-FP8"))),
     ("CS014", GPU, on_gpu(gpu="T4", weights=hub()), on_gpu(weights=hub())),
