@@ -41,11 +41,18 @@ _SESSION = 3
 _LISTEN, _TIME_WAIT = "0A", "06"
 """States in /proc/net/tcp, as Linux numbers them: neither is a connection that anyone holds."""
 
+_SECRETS = {"API_KEY", "HF_TOKEN", "MODAL_TOKEN_ID", "MODAL_TOKEN_SECRET"}
+
 log = logging.getLogger("coldsnap.child")
 
 
 class ChildError(Exception):
     """A server that did not start, or that is no more; the message has its last lines."""
+
+
+def own_environment() -> dict[str, str]:
+    """Ours, without the secrets that are none of a child's business."""
+    return {name: value for name, value in os.environ.items() if name not in _SECRETS}
 
 
 def free_port() -> int:

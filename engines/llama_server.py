@@ -7,19 +7,17 @@ import logging
 import os
 import secrets
 import shutil
-import urllib.error
-import urllib.request
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from aiohttp import ClientError
 from starlette.routing import Route
 
-from engines.child import Child, free_port
+from engines.child import Child, free_port, own_environment
+from engines.child_api import ChildApi
 from engines.cores import usable_cores
-from engines.http import ApiError, api, api_key
+from engines.http import api, api_key
 from engines.llama_flags import Flags, for_options
 from engines.one_model import OneModel
 from engines.places import Places
@@ -51,20 +49,22 @@ LOOKED_AT = ("/slots", "/props")
 LOAD_SECONDS = 1100
 """How long the weights may take; in sync with how long a container may start, `engines.app.START_SECONDS`."""
 
-CALL_SECONDS = 600
-"""How long one prompt of a warm-up may take."""
+RESUME_SECONDS = 60
+"""How long a restored server may take to answer."""
 
 PROGRAM = "llama-server"
 _IN_ITS_OWN_IMAGE = Path("/app", PROGRAM)
 """Where llama.cpp's images have it, which is not on their PATH."""
 
-_NOT_FOR_THE_CHILD = {"API_KEY", "MODAL_TOKEN_ID", "MODAL_TOKEN_SECRET"}
-
 log = logging.getLogger("coldsnap.llama_server")
 
 
 class ServerError(Exception):
-    """A server that cannot be started as the service wants it."""
+    """An image that has no server to start."""
+
+
+class WeightsError(Exception):
+    """Weights in which no model is found."""
 
 
 class LlamaServer:
@@ -79,7 +79,6 @@ class LlamaServer:
         self._options = definition.engine.options
         self._weights = weights
         self._key = secrets.token_urlsafe(32)
-        self._places = Places(self._options.slots)
         self.name = definition.service
 
     def load(self) -> None:
@@ -89,9 +88,14 @@ class LlamaServer:
         port = free_port()
         command = [str(program), *self._arguments(Flags.of(program), port)]
         log.info("%s", " ".join(command))
-        self._child = Child(PROGRAM, command, self._environment(), port)
+        # Its key is not on the command line, which every process of the container may read.
+        self._child = Child(PROGRAM, command, own_environment() | {"LLAMA_API_KEY": self._key}, port)
+        self._api = ChildApi(self._child, self._key)
         self._child.start()
         self._child.wait_until(self._is_ready, LOAD_SECONDS)
+
+    def _is_ready(self) -> bool:
+        return self._api.is_ok("/health")
 
     def _arguments(self, flags: Flags, port: int) -> list[str]:
         options = self._options
@@ -112,72 +116,37 @@ class LlamaServer:
             *(*mmproj, *template, *options.arguments),
         ]
 
-    def _environment(self) -> dict[str, str]:
-        """Its key is not on the command line, which every process may read; ours is none of its business."""
-        ours = {name: value for name, value in os.environ.items() if name not in _NOT_FOR_THE_CHILD}
-        return {**ours, "LLAMA_API_KEY": self._key}
-
-    def _is_ready(self) -> bool:
-        try:
-            self._call("GET", "/health")
-        except (urllib.error.URLError, OSError):  # it does not listen yet, or says 503 while it loads
-            return False
-        return True
-
-    def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-        """One call of our own, before there are requests; its connection is closed when it returns."""
-        data = None if body is None else json.dumps(body).encode()
-        headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
-        request = urllib.request.Request(self._child.url + path, data, headers, method=method)  # noqa: S310 - ours
-        with urllib.request.urlopen(request, timeout=CALL_SECONDS) as answer:  # noqa: S310 - as above
-            return json.loads(answer.read())
-
-    def _work(self, path: str, body: dict[str, Any]) -> Any:
-        """A call that must succeed."""
-        try:
-            return self._call("POST", path, body)
-        except urllib.error.HTTPError as error:
-            raise ServerError(f"{PROGRAM}: POST {path} answers {error.code}: {error.read().decode()}") from error
-        except OSError as error:
-            raise self._child.fault() from error
-
     def warm_up(self) -> None:
         """Answer a prompt of each length that the definition names in each slot, and one conversation."""
-        text = self._work("/tokenize", {"content": WARM_UP_TEXT})["tokens"]
+        text = json.loads(self._api.post("/tokenize", {"content": WARM_UP_TEXT}))["tokens"]
         for length in self._definition.prompt_tokens:
             for slot in range(self._options.slots):
                 self._warm_up(slot, repeated(text, length, self._options.n_ctx))
         message = {"role": "user", "content": WARM_UP_TEXT}
-        self._work("/v1/chat/completions", {"messages": [message], "max_tokens": WARM_UP_ANSWER_TOKENS})
+        self._api.post("/v1/chat/completions", {"messages": [message], "max_tokens": WARM_UP_ANSWER_TOKENS})
 
     def _warm_up(self, slot: int, tokens: list[int]) -> None:
         prompt = {"prompt": tokens, "n_predict": WARM_UP_ANSWER_TOKENS, "cache_prompt": False, "id_slot": slot}
-        self._work("/completion", {**prompt, "temperature": 0})
+        self._api.post("/completion", {**prompt, "temperature": 0})
 
     def release(self) -> None:
         """Empty the slots, and see every connection closed: one that a snapshot finds open is broken after it."""
         for slot in range(self._options.slots):
-            self._work(f"/slots/{slot}?action=erase", {})
+            self._api.post(f"/slots/{slot}?action=erase", {})
         self._child.hang_up()
 
     def resume(self) -> None:
         """See that the server came back with us. It draws the seed of each answer from the system, so copies differ."""
-        self._child.wait_until(self._is_ready, CALL_SECONDS)
+        self._child.wait_until(self._is_ready, RESUME_SECONDS)
 
     def serve(self) -> ASGIApp:
         """The server's API; from now on its death is the container's."""
         self._child.guard()
         one = OneModel(self.name, self._model.stat().st_mtime)
-        self._proxy = Proxy(self._child.url, self._key, one, self._places)
+        self._proxy = Proxy(self._child.url, self._key, one, Places(self._options.slots))
         asked = [Route(path, self._proxy.answer, methods=["POST"]) for path in ASKED]
         looked_at = [Route(path, self._proxy.look) for path in LOOKED_AT]
-        return api([*one.routes, *asked, *looked_at], api_key(self._definition), self._is_healthy)
-
-    async def _is_healthy(self) -> bool:
-        try:
-            return (await self._proxy.ask("GET", "/health")).status_code == 200  # noqa: PLR2004 - OK
-        except (ApiError, ClientError):
-            return False
+        return api([*one.routes, *asked, *looked_at], api_key(self._definition), self._proxy.is_healthy)
 
     def stop(self) -> None:
         """End the server, with all that it started."""
@@ -219,12 +188,12 @@ def model_in(weights: Path, named: str | None, mmproj: str | None) -> Path:
     if weights.is_file():
         return weights
     if not weights.is_dir():
-        raise ServerError(f"{weights}: there is no such file in the image; were the weights put there?")
+        raise WeightsError(f"{weights}: there is no such file in the image; were the weights put there?")
     found = sorted(path for path in weights.rglob("*.gguf") if path.name != mmproj and "mmproj" not in path.name)
     chosen = [path for path in found if path.name == named] if named else _first_parts(found)
     if len(chosen) != 1:
         names = ", ".join(path.name for path in found) or "none"
-        raise ServerError(f"options.model: {named or 'not given'}, and {weights} has these .gguf files: {names}")
+        raise WeightsError(f"options.model: {named or 'not given'}, and {weights} has these .gguf files: {names}")
     return chosen[0]
 
 

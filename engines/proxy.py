@@ -14,7 +14,7 @@ import aiohttp
 from pydantic_core import from_json
 from starlette.responses import Response
 
-from engines.http import ApiError, EventStream, body_of, broken
+from engines.http import HEALTH, ApiError, EventStream, body_of, broken
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -67,6 +67,14 @@ class Proxy:
         """The whole answer to a request of ours, which waits for nobody."""
         exchange = _Exchange(method, self._url + path, self._key, body)
         return await _whole(exchange, exchange.run())
+
+    async def is_healthy(self) -> bool:
+        """Whether the server says that it can answer."""
+        try:
+            await self.ask("GET", HEALTH)
+        except (ApiError, aiohttp.ClientError):
+            return False
+        return True
 
     async def look(self, request: Request) -> Response:
         """Pass on what asks for the server's state."""

@@ -52,7 +52,10 @@ class LlamaCppEngine(EngineSpec):
     """Threads that wait for each other spin shortly and then sleep: OpenMP's own default of some
     milliseconds is no faster on idle cores, and up to ten times slower where something else wants one of them."""
 
+    CUDA_INDEX: ClassVar[str | None] = "https://abetlen.github.io/llama-cpp-python/whl/cu124"
+    """llama-cpp-python's own wheels, built for the CUDA of CUDA_BASE: PyPI has its source alone."""
     CUDA_FROM_IMAGE: ClassVar[bool] = True
+    COLD_START_S: ClassVar[float] = 140.0
 
     kind: Literal["llama_cpp"] = "llama_cpp"
     options: LlamaCppOptions = LlamaCppOptions()
