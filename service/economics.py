@@ -128,7 +128,8 @@ def outputs(hardware: Hardware, measured: Measured) -> dict[str, Any]:
 def snapshot_in_words(hardware: Hardware, measured: Measured) -> str:
     """What a new snapshot, or a new proof of one, costs: `about 90 s of L40S = $0.05`."""
     if measured.snapshot_s is None:
-        return f"its seconds are not measured yet, a minute of {hardware} = {dollars(hardware.usd_per_idle_minute)}"
+        minute = dollars(hardware.usd_per_idle_minute)
+        return f"the snapshot's seconds are not measured yet, a minute of {hardware} = {minute}"
     return f"about {measured.snapshot_s:.0f} s of {hardware} = {dollars(hardware.usd(measured.snapshot_s))}"
 
 

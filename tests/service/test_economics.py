@@ -71,7 +71,7 @@ def test_a_snapshot_is_priced_by_the_seconds_of_the_last_one() -> None:
 
 def test_a_snapshot_that_was_never_made_says_so_and_what_a_minute_costs() -> None:
     said = snapshot_in_words(L40S, Measured.of({}))
-    assert said == f"its seconds are not measured yet, a minute of L40S = {dollars(L40S.usd(60))}"
+    assert said == f"the snapshot's seconds are not measured yet, a minute of L40S = {dollars(L40S.usd(60))}"
 
 
 def test_idle_time_is_priced_by_the_minute() -> None:
