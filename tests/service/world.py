@@ -84,7 +84,8 @@ class _Handler(BaseHTTPRequestHandler):
         blob = hashlib.sha1(f"blob {len(content)}\0".encode() + content).hexdigest()
         one: dict[str, Any] = {"rfilename": name, "size": len(content), "blobId": blob}
         if name in self.world.large:
-            one["lfs"] = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 134}
+            sha256 = hashlib.sha256(content).hexdigest()  # `oid` in a tree, `sha256` among the files of a model
+            one["lfs"] = {"sha256": sha256, "oid": sha256, "size": len(content), "pointerSize": 134}
         return one
 
     def _file(self, name: str) -> None:
