@@ -34,6 +34,9 @@ STOP_SECONDS = 10.0
 HANG_UP_SECONDS = 10.0
 """How long connections may take to close."""
 
+_LAST_WORDS_SECONDS = 2.0
+"""How long its end may take: whoever is hung up on by a server that ends hears of it before that."""
+
 _POLL_SECONDS = 0.05
 _SESSION = 3
 """Index of the session in /proc/<pid>/stat, counted from behind the command's name (which may hold spaces)."""
@@ -127,6 +130,8 @@ class Child:
 
     def fault(self) -> ChildError:
         """What is wrong with it, and what it said last."""
+        if threading.current_thread() is not self._watch:
+            self._watch.join(_LAST_WORDS_SECONDS)
         code = self._process.poll()
         how = "does not answer" if code is None else f"ended with {_meaning(code)}"
         said = "\n".join(f"  {line}" for line in self._lines) or "  (nothing)"

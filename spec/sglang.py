@@ -26,7 +26,7 @@ SWITCHES = {
 """What it calls each option that is on or off."""
 
 OURS = (
-    *("--model-path", "--model", "--served-model-name", "--tensor-parallel-size", "--cuda-graph-max-bs"),
+    *("--model-path", "--served-model-name", "--tensor-parallel-size"),
     *("--host", "--port", "--grpc-port", "--dist-init-addr", "--nccl-init-addr", "--nccl-port"),
     *("--config", "--api-key", "--admin-api-key"),
     *("--weight-cache-mode", "--skip-server-warmup", "--enable-metrics", "--max-running-requests"),
