@@ -115,6 +115,12 @@ def test_nobody_meets_a_start_if_enough_are_kept_warm() -> None:
     assert [container.ended_at - container.started_at for container in outcome.containers] == [571, 561]
 
 
+def test_of_those_that_have_idled_long_enough_the_oldest_is_kept() -> None:
+    outcome = replay([0, 1, 1, 500], Pace(0, 10), scaling(10, concurrency=2, min_containers=1))
+    assert [one.container for one in outcome.requests] == [0, 0, 1, 0]
+    assert [container.ended_at for container in outcome.containers] == [520, 21]
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_more_containers_kept_warm_cost_more_if_none_spares_another(seed: int) -> None:
     """One after the other in one half of the cases, all in one container in the other."""
