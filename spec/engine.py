@@ -52,6 +52,16 @@ class EngineSpec(Frozen):
         return True
 
     @property
+    def gpus(self) -> int:
+        """How many GPUs share the model."""
+        return 1
+
+    @property
+    def gpu_share(self) -> float:
+        """The part of the GPU's memory that the engine takes for weights and KV cache together."""
+        return 1.0
+
+    @property
     def fp8(self) -> bool:
         """Whether the options ask for calculations in FP8."""
         return False

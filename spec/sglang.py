@@ -133,6 +133,16 @@ class SglangEngine(EngineSpec):
         return self.options.context_length
 
     @property
+    def gpus(self) -> int:
+        """As `tp` has it."""
+        return self.options.tp
+
+    @property
+    def gpu_share(self) -> float:
+        """As `mem_fraction_static` has it; without one the server leaves itself room."""
+        return self.options.mem_fraction_static or super().gpu_share
+
+    @property
     def fp8(self) -> bool:
         """Whether `quantization` says so; weights that are FP8 already say it in their own files."""
         return "fp8" in (self.options.quantization or "")

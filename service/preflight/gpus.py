@@ -45,6 +45,16 @@ def one_gpu_in_a_snapshot(service: ServiceSpec, _: Machine) -> Iterator[Violatio
                 yield Violation(f'"{gpu}" is {count_of(gpu)} GPUs, and a snapshot holds the memory of one.')
 
 
+def gpus_share_the_model(service: ServiceSpec, _: Machine) -> Iterator[Violation]:
+    """GPUs above those that the engine shares the model over stand idle, and are paid for.
+
+    Where there are fewer, it ends at its start.
+    """
+    for gpu in alternatives(service.gpu):
+        if service.engine.uses_gpu and count_of(gpu) != service.engine.gpus:
+            yield Violation(f'"{gpu}" is {count_of(gpu)}, and the engine shares the model over {service.engine.gpus}.')
+
+
 def one_type_in_a_snapshot(service: ServiceSpec, _: Machine) -> Iterator[Violation]:
     """A snapshot is restored on the type of GPU that it was taken on.
 
@@ -84,7 +94,8 @@ def weights_fit(service: ServiceSpec, _: Machine) -> Iterator[Violation]:
     size = weights_bytes(service)
     if size and service.engine.uses_gpu:
         for gpu in alternatives(service.gpu):
-            if size + _DRIVERS_SHARE > (memory := _memory(gpu)):
+            memory = int(_memory(gpu) * service.engine.gpu_share)
+            if size + _DRIVERS_SHARE > memory:
                 source = " (as weights.size_gb declares)" if is_declared(service) else ""
                 needed = f"weights of {_gib(size)}{source} and {_gib(_DRIVERS_SHARE)} for the driver"
                 yield Violation(f'{needed} do not fit into the {_gib(memory)} of "{gpu}".')
@@ -187,5 +198,13 @@ RULES = (
         "room for the KV cache beside the weights",
         cache_fits,
         "Ask for a GPU with more memory, or for a shorter context.",
+    ),
+    Rule(
+        "CS042",
+        Severity.ERROR,
+        "gpu",
+        "as many GPUs as the engine shares the model over",
+        gpus_share_the_model,
+        "Ask for as many, or set the engine's option (sglang: tp).",
     ),
 )

