@@ -17,6 +17,7 @@ from modal.exception import Error as ModalError
 
 from engines import weights as fetching
 from service.failure import Failure
+from service.failures import recognise
 from service.process import serve
 from service.recipe import DEBIAN_SLIM, Recipe
 
@@ -40,7 +41,9 @@ def build(request: dict[str, Any], progress: Progress) -> dict[str, str]:
             image = layers(Recipe.model_validate(request["recipe"])).build()
     except ModalError as error:
         rest = [line for line in output.last if line not in str(error)]
-        raise Failure("\n".join([f"The image could not be built. {error}", *rest])) from error
+        known = recognise([*rest, *str(error).splitlines()])
+        advice = [str(known)] if known else []
+        raise Failure("\n".join([f"The image could not be built. {error}", *rest, *advice])) from error
     return {"image_id": image.object_id}
 
 
