@@ -56,6 +56,8 @@ class DiffusersEngine(EngineSpec):
         "pillow==13.0.0",
         *HTTP_API,
     )
+    CUDA_BASE: ClassVar[str] = "debian-slim"
+    """torch's wheels bring CUDA with them: the 2 GB of an image that has it would be a second copy."""
     APT: ClassVar[tuple[str, ...]] = ("g++",)
     """Triton builds its launcher with it, TorchInductor what is left to the CPU."""
     ENVIRONMENT: ClassVar[dict[str, str]] = {"TORCHINDUCTOR_COMPILE_THREADS": "1", "GOMP_SPINCOUNT": "1000"}
