@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ _BEGINS = {
 }
 """The service's own lines, with which a moment of a container begins; before the first of them it loads."""
 _CODE = re.compile(r"\b(?:exit(?:ed)?|return(?:ed)?)[ -](?:with )?(?:code|status)[:=]? ?(?P<code>-?\d+)")
-_SIGNAL = re.compile(r"\bkilled by signal (?P<number>\d+)")
+_SIGNAL = re.compile(r"\b(?:killed by signal (?P<number>\d+)|ended with (?P<name>SIG[A-Z]+))\b")
 _SIGNALLED = 128
 """A process that signal N ended has this exit code and N, as a shell counts; Python's own count is minus N."""
 _MOST_OF = {Retry.NEVER: 0, Retry.REBUILD: 1, Retry.AGAIN: 3}
@@ -72,7 +73,7 @@ def _fits(kind: Kind, line: str, moment: Moment) -> bool:
 
 def _exit_code(line: str) -> int | None:
     if found := _SIGNAL.search(line):
-        return _SIGNALLED + int(found["number"])
+        return _SIGNALLED + int(found["number"] or getattr(signal, found["name"], 0))
     if found := _CODE.search(line):
         code = int(found["code"])
         return _SIGNALLED - code if code < 0 else code

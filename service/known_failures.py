@@ -133,6 +133,13 @@ CATALOGUE = (
         _words(r"No space left on device"),
     ),
     Kind(
+        "no-weights",
+        Retry.NEVER,
+        "There are no weights where the engine looks for them.",
+        "Look at weights.files and weights.place; `pulumi up --refresh` puts back what a Volume has lost.",
+        _words(r"were the weights put there\?"),
+    ),
+    Kind(
         "weights",
         Retry.NEVER,
         "The file of weights is cut off, or is none that the engine reads.",
@@ -141,7 +148,8 @@ CATALOGUE = (
             r"invalid magic characters",
             r"data is not within the file bounds, model is corrupted or incomplete",
             r"SafetensorError|MetadataIncompleteBuffer|InvalidHeaderDeserialization",
-            r"failed to load model from file",
+            r"gguf_init\w*: (failed to read|this GGUF file is version)",
+            r"llama_model_loader: failed to load model from",
         ),
     ),
     Kind(
@@ -189,7 +197,17 @@ CATALOGUE = (
         Retry.NEVER,
         "A process held an io_uring or a userfaultfd, which no snapshot can hold.",
         "Turn it off in the library that opens it (UV_USE_IO_URING=0), or set snapshot.enabled: false.",
-        _words(r"anon_inode:\[(io_uring|userfaultfd)\]", r"(io_uring|userfaultfd).*(not supported|cannot be dumped)"),
+        _words(
+            r"Can't dump file .* anon_inode:\[(io_uring|userfaultfd)\]",
+            r"Can't retrieve FDs from socket",  # the kernel hands no io_uring over to CRIU
+        ),
+    ),
+    Kind(
+        "open-connection",
+        Retry.NEVER,
+        "A connection to one of the container's own processes was open, which no snapshot can hold.",
+        "Nothing may ask the engine while it is warmed up: look for a client or a health check of your own.",
+        _words(r"connections to port \d+ are open, and a snapshot holds none"),
     ),
     Kind(
         "gpu-restore",
@@ -319,6 +337,7 @@ CATALOGUE = (
             r"child process (terminated|died|exited|has ended)",
             r"process pool (is not usable anymore|was terminated abruptly)",
             r"server process has (terminated|ended|died)",
+            r" ended with (exit code \d+|SIG[A-Z]+)\. Its last lines:",
         ),
     ),
     Kind(
@@ -326,6 +345,6 @@ CATALOGUE = (
         Retry.NEVER,
         "The container was not ready in the time that a start may take.",
         "Bake the weights into the image or keep the JIT caches on a Volume, so that a start takes less.",
-        _words(r"not ready within its start-up timeout"),
+        _words(r"not ready within its start-up timeout", r" was not ready after [\d.]+ s\."),
     ),
 )

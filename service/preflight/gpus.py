@@ -108,8 +108,10 @@ def cache_fits(service: ServiceSpec, _: Machine) -> Iterator[Violation]:
     that is asked for, at 16 bits and as if every layer looked at every token: layers with a sliding window take less.
     Nothing is said where the header is not at hand.
     """
+    if not asks_for_gpu(service.gpu) or not service.engine.uses_gpu:
+        return
     size, cache = weights_bytes(service), cache_bytes(service)
-    if size and cache and service.engine.uses_gpu:
+    if size and cache:
         for gpu in alternatives(service.gpu):
             rest = _memory(gpu) - size - _DRIVERS_SHARE
             if 0 <= rest < cache:

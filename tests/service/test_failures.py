@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import ctypes.util
+import os
+import re
 import shutil
 import socket
 import ssl
+import stat
 import subprocess
 import sys
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from service.failures import Patience, explained, recognise
 from service.known_failures import CATALOGUE, Moment, Retry
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SNAPSHOT = "Creating GPU memory snapshot for Function."
 RESTORE = "Restoring Function from memory snapshot."
@@ -116,8 +116,9 @@ LINES = [
     ("gpu-handle", ["Error (criu/files-ext.c:98): Can't dump file 36 of that type [20666] (chr 195:255)"]),
     (
         "undumpable",
-        ["Error (criu/files-ext.c:98): Can't dump file 9 of that type [600] (unknown anon_inode:[io_uring])"],
+        ["Error (criu/files-ext.c:94): Can't dump file 3 of that type [600] (anon anon_inode:[userfaultfd])"],
     ),
+    ("undumpable", ["Error (criu/parasite-syscall.c:280): Can't retrieve FDs from socket"]),
     (
         "gpu-restore",
         [
@@ -190,6 +191,14 @@ LINES = [
             "not usable anymore"
         ],
     ),
+    ("child", ["engines.child.ChildError: llama-server ended with exit code 1. Its last lines:"]),
+    ("memory-at-load", ["engines.child.ChildError: llama-server ended with SIGKILL. Its last lines:"]),
+    ("no-weights", ["WeightsError: /weights/x.gguf: there is no such file in the image; were the weights put there?"]),
+    (
+        "open-connection",
+        ["engines.child.ChildError: sglang: connections to port 8000 are open, and a snapshot holds none"],
+    ),
+    ("start-up-timeout", ["engines.child.ChildError: llama-server was not ready after 600 s. It does not answer."]),
     ("start-up-timeout", ["Container ta-1 is ended: it was not ready within its start-up timeout of 1200s."]),
 ]
 
@@ -235,6 +244,18 @@ def test_a_cause_comes_before_its_effects() -> None:
     known = recognise(["Received sigquit from a child process.", "libgomp.so.1: cannot open shared object file"], 1)
     assert known is not None
     assert known.kind.name == "libgomp"
+
+
+def test_weights_that_found_no_room_are_not_called_broken() -> None:
+    lines = [
+        "ggml_backend_cuda_buffer_type_alloc_buffer: allocating 16384 MiB on device 0: cudaMalloc failed: out of memory",
+        "llama_model_load: error loading model: unable to allocate CUDA0 buffer",
+        "llama_model_load_from_file_impl: failed to load model",
+        "ValueError: Failed to load model from file: /usr/local/share/weights/model.gguf",
+    ]
+    known = recognise(lines, 1)
+    assert known is not None
+    assert known.kind.name == "gpu-memory-at-load"
 
 
 @pytest.mark.parametrize("code", [None, 0, 1])
@@ -338,6 +359,16 @@ def test_a_process_that_really_ends_so_is_recognised(code: str, name: str) -> No
     assert known.kind.name == name, lines
 
 
+@pytest.mark.parametrize("content", [b"GGUF and no more", b"version https://git-lfs.github.com/spec/v1"])
+def test_weights_that_llama_cpp_really_cannot_read_are_recognised(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "broken.gguf"
+    file.write_bytes(content)
+    lines, code = ended(f"import llama_cpp; llama_cpp.Llama({str(file)!r})")
+    known = recognise(lines, code)
+    assert known is not None, lines
+    assert known.kind.name == "weights"
+
+
 @pytest.fixture
 def untrusted(tmp_path: Path) -> Path:
     """A certificate that nobody has signed, with its key."""
@@ -366,3 +397,23 @@ def test_a_server_whose_certificate_nobody_knows_is_recognised(untrusted: Path) 
     known = recognise(lines, code)
     assert known is not None, lines
     assert known.kind.name == "certificates"
+
+
+def test_llama_cpp_without_openmp_is_recognised(tmp_path: Path) -> None:
+    """In a view of this machine in which that one library is not there."""
+    library = ctypes.util.find_library("gomp")
+    if os.geteuid() or library is None or shutil.which("unshare") is None:
+        pytest.skip("needs root, unshare and a libgomp to hide")
+    place = re.search(rf"{re.escape(library)} .*=> (\S+)", subprocess.check_output(["ldconfig", "-p"], text=True))
+    assert place is not None
+    folder, hidden = Path(place[1]).resolve().parent, tmp_path / "hidden"
+    hidden.mkdir()
+    os.mknod(hidden / library, stat.S_IFCHR, 0)  # overlayfs takes such a device for a file that was deleted
+    view = f"mount -t overlay overlay -o lowerdir={hidden}:{folder} {folder}"
+    command = f"{view} && exec {sys.executable} -c 'import llama_cpp'"
+    done = subprocess.run(["unshare", "--mount", "sh", "-c", command], capture_output=True, text=True, check=False)
+    if "mount:" in done.stderr:
+        pytest.skip(f"no overlay here: {done.stderr.strip()}")
+    known = recognise(done.stderr.splitlines(), done.returncode)
+    assert known is not None, done.stderr
+    assert known.kind.name == "libgomp"
