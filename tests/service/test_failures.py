@@ -248,7 +248,7 @@ def test_a_cause_comes_before_its_effects() -> None:
 
 def test_weights_that_found_no_room_are_not_called_broken() -> None:
     lines = [
-        "ggml_backend_cuda_buffer_type_alloc_buffer: allocating 16384 MiB on device 0: cudaMalloc failed: out of memory",
+        "ggml_backend_cuda_buffer_type_alloc_buffer: allocating 9000 MiB on device 0: cudaMalloc failed: out of memory",
         "llama_model_load: error loading model: unable to allocate CUDA0 buffer",
         "llama_model_load_from_file_impl: failed to load model",
         "ValueError: Failed to load model from file: /usr/local/share/weights/model.gguf",
