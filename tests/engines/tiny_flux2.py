@@ -18,17 +18,23 @@ TEMPLATE = "{% for message in messages %}{{ message.role }}: {{ message.content 
 def write(folder: Path) -> Path:
     """The whole pipeline, as its repository on the Hub has it: a few megabytes."""
     torch.manual_seed(0)
-    tokenizer = byte_tokenizer()
-    pipeline = Flux2KleinPipeline(
+    vae = AutoencoderKLFlux2(block_out_channels=(32, 32, 32, 32), layers_per_block=1)
+    pipeline(transformer(), text_encoder(len(byte_tokenizer())), vae).to(torch.bfloat16).save_pretrained(folder)
+    return folder
+
+
+def pipeline(
+    transformer: Flux2Transformer2DModel, text_encoder: Qwen3ForCausalLM, vae: AutoencoderKLFlux2
+) -> Flux2KleinPipeline:
+    """These models, with a scheduler as the real one is set and a tokenizer that needs no file."""
+    return Flux2KleinPipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True),
-        vae=AutoencoderKLFlux2(block_out_channels=(32, 32, 32, 32), layers_per_block=1),
-        text_encoder=text_encoder(len(tokenizer)),
-        tokenizer=tokenizer,
-        transformer=transformer(),
+        vae=vae,
+        text_encoder=text_encoder,
+        tokenizer=byte_tokenizer(),
+        transformer=transformer,
         is_distilled=True,
     )
-    pipeline.to(torch.bfloat16).save_pretrained(folder)
-    return folder
 
 
 def transformer() -> Flux2Transformer2DModel:
