@@ -48,12 +48,15 @@ def _has_kernels_for(capability: tuple[str, ...] | None) -> bool:
     return capability is not None and capability[0].partition(".")[0] in _GENERATIONS
 
 
-def compile_ahead(arguments: Sequence[str], env: Mapping[str, str]) -> None:
-    """Compile for a server with these arguments, unless that was done; a failure costs time later, and no start."""
-    mark = Path(os.environ[CACHE], f"compiled-{sha256(' '.join(arguments).encode()).hexdigest()[:16]}")
+def compile_ahead(weights: Path, arguments: Sequence[str], env: Mapping[str, str]) -> None:
+    """Compile for a server of such a model with these arguments, unless that was done.
+
+    A failure costs time later, and no start.
+    """
+    mark = Path(os.environ[CACHE], f"compiled-{_digest(weights, arguments)}")
     if mark.exists():
         return
-    compiler = _compiler(arguments, env)
+    compiler = _compiler(["--model-path", str(weights), *arguments], env)
     compiler.start()
     try:
         compiler.wait_until(lambda: not compiler.alive, COMPILE_SECONDS)
@@ -65,6 +68,12 @@ def compile_ahead(arguments: Sequence[str], env: Mapping[str, str]) -> None:
         log.warning("DeepGEMM's kernels are not all compiled yet, the next start goes on. %s", error)
     finally:
         compiler.stop()
+
+
+def _digest(weights: Path, arguments: Sequence[str]) -> str:
+    """Of what decides which kernels there are: the model's shapes, not where its files are or what is in them."""
+    config = (weights / "config.json").read_text(encoding="utf-8")
+    return sha256(json.dumps([config, *arguments]).encode()).hexdigest()[:16]
 
 
 def _compiler(arguments: Sequence[str], env: Mapping[str, str]) -> Child:

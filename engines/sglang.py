@@ -79,7 +79,7 @@ class Sglang:
         if not (self._weights / "config.json").is_file():
             raise WeightsError(f"{self._weights}: there is no config.json in it; were the weights put there?")
         if deep_gemm.is_asked_for(self._weights):
-            deep_gemm.compile_ahead(self._model_arguments(), _environment())
+            deep_gemm.compile_ahead(self._weights, self._model_arguments(), _environment())
         with self._keys_in_a_file() as keys:
             self._child = self._server(keys)
             self._api, self._administration = ChildApi(self._child, self._key), ChildApi(self._child, self._admin_key)
@@ -96,7 +96,7 @@ class Sglang:
         """The server's command line behind its name."""
         options = self._options
         return [
-            *self._model_arguments(),
+            *("--model-path", str(self._weights), *self._model_arguments()),
             *("--host", "127.0.0.1", "--port", str(port), "--config", str(keys)),
             *(flag for name, flag in SWITCHES.items() if self._definition.snapshot.enabled and getattr(options, name)),
             # The CUDA IPC of a weight cache is nothing that a snapshot holds.
@@ -115,12 +115,8 @@ class Sglang:
             "cuda_graph_max_bs": options.cuda_graph_max_bs or at_once
         }
         given = [word for name, value in values.items() if value is not None for word in (FLAGS[name], str(value))]
-        return [
-            *("--model-path", str(self._weights), "--served-model-name", self.name),
-            *("--max-running-requests", str(at_once)),
-            *given,
-            *options.arguments,
-        ]
+        ours = ("--served-model-name", self.name, "--max-running-requests", str(at_once))
+        return [*ours, *given, *options.arguments]
 
     @contextmanager
     def _keys_in_a_file(self) -> Iterator[Path]:

@@ -12,7 +12,7 @@ from engines.deep_gemm import compile_ahead, is_asked_for
 
 STAND_IN = Path(__file__).parent / "sglang_stand_in"
 IN_BLOCKS = {"quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]}}
-ARGUMENTS = ("--model-path", "/weights/model", "--tp-size", "1")
+ARGUMENTS = ("--tp-size", "1")
 
 
 @pytest.fixture
@@ -81,22 +81,34 @@ def test_it_is_not_for_a_machine_without_a_driver(weights, cache, monkeypatch):
     assert not is_asked_for(weights(IN_BLOCKS))
 
 
-def test_it_is_done_once_for_the_same_arguments(cache):
-
-    compile_ahead(ARGUMENTS, os.environ)
-    compile_ahead(ARGUMENTS, os.environ)
+def test_it_is_done_once_for_a_model_and_arguments_wherever_the_model_is(cache, weights, tmp_path):
+    here = weights(IN_BLOCKS)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "config.json").write_text(json.dumps(IN_BLOCKS))
+    compile_ahead(here, ARGUMENTS, os.environ)
+    compile_ahead(elsewhere, ARGUMENTS, os.environ)
     assert compiled(cache) == 1
-    compile_ahead((*ARGUMENTS, "--quantization", "fp8"), os.environ)
+
+
+@pytest.mark.parametrize(
+    ("config", "arguments"),
+    [(IN_BLOCKS, (*ARGUMENTS, "--quantization", "fp8")), (IN_BLOCKS | {"hidden_size": 64}, ARGUMENTS)],
+    ids=["arguments", "model"],
+)
+def test_it_is_done_again_for_another(config, arguments, cache, weights):
+    compile_ahead(weights(IN_BLOCKS), ARGUMENTS, os.environ)
+    compile_ahead(weights(config), arguments, os.environ)
     assert compiled(cache) == 2
 
 
-def test_a_failure_is_told_and_tried_again_by_the_next_start(cache, monkeypatch, caplog):
-
+def test_a_failure_is_told_and_tried_again_by_the_next_start(cache, weights, monkeypatch, caplog):
+    model = weights(IN_BLOCKS)
     monkeypatch.setenv("STAND_IN_COMPILE_FAILS", "3")
-    compile_ahead(ARGUMENTS, os.environ)
+    compile_ahead(model, ARGUMENTS, os.environ)
     assert "compiled when they are needed. compile_deep_gemm ended with exit code 3" in caplog.text
     monkeypatch.setenv("STAND_IN_COMPILE_FAILS", "0")
-    compile_ahead(ARGUMENTS, os.environ)
+    compile_ahead(model, ARGUMENTS, os.environ)
     assert compiled(cache) == 2
 
 
