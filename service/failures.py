@@ -8,12 +8,13 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from service.known_failures import CATALOGUE, Moment, Retry
+from service.failure_kinds import Moment, Retry
+from service.known_failures import CATALOGUE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from service.known_failures import Kind
+    from service.failure_kinds import Kind
 
 _BEGINS = {
     Moment.SNAPSHOT: re.compile(r"Creating (GPU )?memory snapshot"),

@@ -20,8 +20,8 @@ from engines.names import SERVICE, TWIN
 from service import boots, container_logs, protocol
 from service.autoscale import scaled_to_zero
 from service.failure import Failure
+from service.failure_kinds import Moment, Retry
 from service.failures import Patience, recognise
-from service.known_failures import Moment, Retry
 from service.process import serve
 from service.proof import Proof, Start, figures, speedup
 from spec import Scaling, Warmup

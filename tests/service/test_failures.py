@@ -17,8 +17,9 @@ from pathlib import Path
 
 import pytest
 
+from service.failure_kinds import Moment, Retry
 from service.failures import Patience, explained, recognise
-from service.known_failures import CATALOGUE, Moment, Retry
+from service.known_failures import CATALOGUE
 
 SNAPSHOT = "Creating GPU memory snapshot for Function."
 RESTORE = "Restoring Function from memory snapshot."
