@@ -87,7 +87,7 @@ class _Started:
     def _prepare(self, role: Literal["service", "twin"]) -> None:
         _log_to_the_container()
         if _caches:
-            caches.use(caches.VOLUME)
+            caches.use(caches.VOLUME, links=caches.VOLUME.is_mount())
         self.container = Container(DEFINITION, role)
         self.container.prepare()
         if _caches:

