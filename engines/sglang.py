@@ -11,7 +11,7 @@ import logging
 import os
 import secrets
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, ClassVar
@@ -21,7 +21,7 @@ from starlette.routing import Route
 
 from engines import deep_gemm
 from engines.child import Child, free_port
-from engines.child_api import ChildApi
+from engines.child_api import ChildApi, RefusedError
 from engines.http import ApiError, api, api_key
 from engines.one_model import OneModel
 from engines.places import Places
@@ -140,7 +140,8 @@ class Sglang:
             self._forget()
         message = {"role": "user", "content": WARM_UP_TEXT}
         asked = {"model": self.name, "messages": [message], "max_tokens": WARM_UP_ANSWER_TOKENS}
-        self._api.post("/v1/chat/completions", asked)
+        with suppress(RefusedError):  # weights that were never trained on conversations have no template for one
+            self._api.post("/v1/chat/completions", asked)
         self._forget()
 
     def _forget(self) -> None:

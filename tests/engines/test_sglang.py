@@ -158,6 +158,17 @@ def test_each_length_is_warmed_up_as_far_as_the_context_reaches_and_forgotten_ag
     assert [entry["call"] for entry in warmed][1::2] == ["/flush_cache"] * 3
 
 
+def test_weights_without_a_chat_template_are_warmed_up_too(weights, journal, monkeypatch):
+    monkeypatch.setenv("STAND_IN_HAS_NO_TEMPLATE", "1")
+    loaded = engine(weights)
+    loaded.load()
+    try:
+        loaded.warm_up()
+        assert calls(journal)[-2:] == ["/v1/chat/completions", "/flush_cache"]
+    finally:
+        loaded.stop()
+
+
 def test_the_keys_are_in_no_command_line_and_in_no_file_that_stays(loaded, journal):
     for key in (loaded._key, loaded._admin_key):
         for command_line in Path("/proc").glob("[0-9]*/cmdline"):

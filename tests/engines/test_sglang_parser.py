@@ -34,6 +34,24 @@ print(json.dumps({"known": known, "deprecated": deprecated, "fields": vars(parse
 """
 """The first half of `prepare_server_args`; the other half looks for a GPU, and does not go on without one."""
 
+JUDGE = """
+import json, sys
+from pydantic import TypeAdapter
+from sglang.srt.managers.io_struct import ReleaseMemoryOccupationReqInput, ResumeMemoryOccupationReqInput
+from sglang.srt.utils.auth import AuthLevel, decide_request_auth
+
+def opens(key, path, level):
+    return decide_request_auth(method="POST", path=path, authorization_header=f"Bearer {key}", api_key="user",
+                               admin_api_key="admin", auth_level=level).allowed
+
+levels = {"/release_memory_occupation": AuthLevel.ADMIN_OPTIONAL, "/generate": AuthLevel.NORMAL}
+calls = (ReleaseMemoryOccupationReqInput, ResumeMemoryOccupationReqInput)
+bodies = [TypeAdapter(call).validate_python({}) for call in calls]
+print(json.dumps({"opens": {key: [path for path, level in levels.items() if opens(key, path, level)]
+                            for key in ("user", "admin")}, "tags": [body.tags for body in bodies]}))
+"""
+"""What the server makes of a key, and of the body of our two calls: by its own functions, without a server."""
+
 
 @cache
 def _has_sglang():
@@ -124,6 +142,14 @@ def test_what_is_left_out_is_as_the_server_has_it(plain):
     left_out = ("context_length", "mem_fraction_static", "quantization", "reasoning_parser", "tool_call_parser")
     assert {fields[name] for name in left_out} == {None}
     assert fields["cuda_graph_max_bs_decode"] == 4  # as many requests as the container has at once
+
+
+def test_an_empty_body_means_all_tags_and_each_key_opens_its_own_calls():
+    done = subprocess.run([PYTHON, "-c", JUDGE], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    judged = json.loads(done.stdout)
+    assert judged["tags"] == [None, None]
+    assert judged["opens"] == {"user": ["/generate"], "admin": ["/release_memory_occupation"]}
 
 
 def test_the_compiler_ahead_is_told_what_its_server_understands(seen, tmp_path):

@@ -64,6 +64,12 @@ def note(call, **rest):
         journal.write(json.dumps({"call": call, **rest}) + "\n")
 
 
+def refusal(message):
+    """As entrypoints/openai/serving_base.py, `create_error_response`: no envelope around it."""
+    said = {"object": "error", "message": message, "type": "BadRequestError", "param": None, "code": 400}
+    return JSONResponse(said, 400)
+
+
 def end_of_the_tree():
     """As the real server's reaction to a scheduler that ended."""
     os.write(2, b"AssertionError: the scheduler hit an exception\n")
@@ -106,8 +112,9 @@ class Server:
         asked = await request.json()
         note(request.url.path, **asked)
         if asked.get("max_tokens", 0) > CONTEXT:
-            said = {"object": "error", "message": "too long", "type": "BadRequestError", "param": None, "code": 400}
-            return JSONResponse(said, 400)
+            return refusal("too long")
+        if "messages" in asked and "STAND_IN_HAS_NO_TEMPLATE" in os.environ:
+            return refusal("no chat template")
         await self.generated(asked.get("max_tokens", 1))
         if asked.get("stream"):
             return StreamingResponse(self.events(), media_type="text/event-stream")
