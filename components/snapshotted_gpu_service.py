@@ -223,6 +223,7 @@ def _outputs(
         "app_id": deployment.app_id,
         "version": deployment.version,
         "image_id": image.image_id,
+        "recipe": image.recipe,
         "code_digest": pulumi.Output.from_input(_code()),
         "snapshot": warmup.state,
         "cold": warmup.cold,

@@ -34,17 +34,17 @@ _LAST_LINES = 30
 
 
 def build(request: dict[str, Any], progress: Progress) -> dict[str, str]:
-    """The id of the built image."""
-    output = BuildOutput(progress)
+    """The id of the built image, and the recipe's digest: services of the same one share the image."""
+    output, recipe = BuildOutput(progress), Recipe.model_validate(request["recipe"])
     try:
         with redirect_stdout(output), modal.enable_output():
-            image = layers(Recipe.model_validate(request["recipe"])).build()
+            image = layers(recipe).build()
     except ModalError as error:
         rest = [line for line in output.last if line not in str(error)]
         known = recognise([*rest, *str(error).splitlines()])
         advice = [str(known)] if known else []
         raise Failure("\n".join([f"The image could not be built. {error}", *rest, *advice])) from error
-    return {"image_id": image.object_id}
+    return {"image_id": image.object_id, "recipe": recipe.digest}
 
 
 def layers(recipe: Recipe) -> modal.Image:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from service.sizes import weights_bytes
 from spec.gpu import asks_for_gpu
 
 if TYPE_CHECKING:
-    from spec import ServiceSpec, Weights
+    from spec import ServiceSpec
 
 BAKED_UP_TO_GB = 15
 ON_A_VOLUME_ABOVE_GB = 25
@@ -35,8 +35,9 @@ def placement(service: ServiceSpec) -> Placement:
     weights = service.weights
     if weights.place != "auto":
         return Placement(weights.place, "weights.place says so")
-    if (size := _size_gb(weights)) is None:
+    if (known := weights_bytes(service)) is None:
         return Placement("image", _SMALL) if weights.pypi else Placement("volume", _UNKNOWN)
+    size = round(known / 1e9, 1)
     if size <= BAKED_UP_TO_GB:
         return Placement("image", f"{size:g} GB are not more than {BAKED_UP_TO_GB}")
     if size > ON_A_VOLUME_ABOVE_GB:
@@ -45,13 +46,6 @@ def placement(service: ServiceSpec) -> Placement:
     if _every_start_reads_the_file(service):
         return Placement("image", f"{between}, and every start reads the file")
     return Placement("volume", f"{between}, and the snapshot holds them")
-
-
-def _size_gb(weights: Weights) -> float | None:
-    """As declared, or of a file of this machine; a preview asks nobody else."""
-    if weights.size_gb is None and weights.path and Path(weights.path).is_file():
-        return round(Path(weights.path).stat().st_size / 1e9, 1)
-    return weights.size_gb
 
 
 def _every_start_reads_the_file(service: ServiceSpec) -> bool:

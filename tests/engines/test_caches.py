@@ -85,7 +85,7 @@ PROGRAMS = {
         def doubled(n):
             @T.prim_func
             def main(a: T.Tensor((n,), "float32"), b: T.Tensor((n,), "float32")):
-                with T.Kernel(1, is_cpu=True):
+                with T.Kernel(1):
                     for i in T.serial(n):
                         b[i] = a[i] * 2
             return main

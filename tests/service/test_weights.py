@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import modal
 import pytest
-from modal_proto import api_pb2
-from world import COMMIT, TOKEN, World, open_world
+from world import COMMIT, TOKEN, Said, World
 
 from service import operations
 from service.failure import Failure
@@ -24,18 +23,6 @@ if TYPE_CHECKING:
 CONTENT = os.urandom(3_000_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 OWNER = "p.dev"
-
-
-class Said:
-    """What an operation says."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def status(self, text: str) -> None:
-        self.lines.append(text)
-
-    warn = status
 
 
 class Keeper:
@@ -60,19 +47,6 @@ class Keeper:
 
     def read(self, path: str) -> bytes:
         return b"".join(self.volume.read_file(path))
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    with open_world() as world:
-        yield world
-
-
-@pytest.fixture(scope="session")
-def client(daemon: Daemon) -> Iterator[modal.Client]:
-    credentials = daemon.env["MODAL_TOKEN_ID"], daemon.env["MODAL_TOKEN_SECRET"]
-    with modal.Client(daemon.env["MODAL_SERVER_URL"], api_pb2.CLIENT_TYPE_CLIENT, credentials) as client:
-        yield client
 
 
 @pytest.fixture

@@ -173,3 +173,15 @@ def _remove() -> None:
     with IPRoute() as route:
         for index in route.link_lookup(ifname=LINK):
             route.link("del", index=index)
+
+
+class Said:
+    """What an operation says."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def status(self, text: str) -> None:
+        self.lines.append(text)
+
+    warn = status
