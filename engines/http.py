@@ -17,6 +17,8 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from engines.metrics import METRICS, CountRequests, Metrics
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 
 HEALTH = "/health"
 """The one path that is open without a key."""
+
+_WATCHED = frozenset({HEALTH, METRICS})
+"""Paths that are asked for every few seconds, and are no requests of the model."""
 
 MAX_BODY = 16 * 2**20
 """Bytes of a request's body; a prompt is far smaller than its context allows."""
@@ -211,7 +216,7 @@ class LogRequests:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the call on, and log how it went."""
-        if scope["type"] != "http" or scope["path"] == HEALTH:
+        if scope["type"] != "http" or scope["path"] in _WATCHED:
             await self._app(scope, receive, send)
             return
         began, outcome = time.monotonic(), "hung up"
@@ -244,16 +249,28 @@ def api_key(definition: Definition) -> str | None:
     return key
 
 
-def api(routes: Sequence[Route], key: str | None, healthy: Callable[[], Awaitable[bool]] | None = None) -> Starlette:
+def api(
+    routes: Sequence[Route],
+    key: str | None,
+    healthy: Callable[[], Awaitable[bool]] | None = None,
+    metrics: Metrics | None = None,
+) -> Starlette:
     """An engine's HTTP API: its own routes, and what every API has; `healthy` where it is not a matter of course."""
-    shared = [Middleware(LogRequests), Middleware(AnswerFaults), Middleware(EndOnHangUp)]
+    metrics = metrics or Metrics()
+    paths = frozenset(route.path for route in routes)
+    shared = [
+        Middleware(LogRequests),
+        Middleware(CountRequests, metrics=metrics, paths=paths, uncounted=_WATCHED),
+        Middleware(AnswerFaults),
+        Middleware(EndOnHangUp),
+    ]
     handlers: dict[Any, Any] = {
         ApiError: _refused,
         HTTPException: _no_such_url,
         ClientDisconnect: _gone,
     }
     return Starlette(
-        routes=[*routes, Route(HEALTH, _Health(healthy).answer)],
+        routes=[*routes, Route(HEALTH, _Health(healthy).answer), Route(METRICS, metrics.answer)],
         middleware=[*shared, Middleware(RequireKey, key=key)] if key else shared,
         exception_handlers=handlers,
     )

@@ -18,6 +18,7 @@ from starlette.routing import Route
 from engines.http import ApiError, EventStream, api, body_of, broken
 from engines.image_model import Painting
 from engines.images_requests import ImageRequest
+from engines.metrics import Metrics
 from engines.one_model import OneModel
 from engines.openai_requests import parse
 
@@ -139,7 +140,8 @@ class ImagesApi:
 
     def app(self, key: str | None) -> Starlette:
         """The API as an ASGI application."""
-        return api([*self._one.routes, Route("/v1/images/generations", self.generations, methods=["POST"])], key)
+        routes = [*self._one.routes, Route("/v1/images/generations", self.generations, methods=["POST"])]
+        return api(routes, key, metrics=Metrics(lambda: self._turns.waiting))
 
     async def generations(self, request: Request) -> Response:
         """POST /v1/images/generations."""

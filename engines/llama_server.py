@@ -146,7 +146,8 @@ class LlamaServer:
         self._proxy = Proxy(self._child.url, self._key, one, Places(self._options.slots))
         asked = [Route(path, self._proxy.answer, methods=["POST"]) for path in ASKED]
         looked_at = [Route(path, self._proxy.look) for path in LOOKED_AT]
-        return api([*one.routes, *asked, *looked_at], api_key(self._definition), self._proxy.is_healthy)
+        routes, key = [*one.routes, *asked, *looked_at], api_key(self._definition)
+        return api(routes, key, self._proxy.is_healthy, self._proxy.metrics)
 
     def stop(self) -> None:
         """End the server, with all that it started."""

@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from engines.http import ApiError, EventStream, api, body_of, broken
+from engines.metrics import Metrics
 from engines.one_model import OneModel
 from engines.openai_requests import ChatRequest, CompletionRequest, parse
 from engines.speech import SpeechReader
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
     from starlette.requests import Request
 
+    from engines.metrics import Meter
     from engines.text_model import Finish, Prompt, Sampling, TextModel, TokenLogprob
     from engines.turns import Turns
 
@@ -158,6 +160,7 @@ class _Call:
     prompt: Prompt
     sampling: Sampling
     shape: _Shape
+    meter: Meter
     reader: SpeechReader | None = None
     """Tells thoughts and tool calls from text; none: all that the model writes is text."""
     id: str = field(default_factory=lambda: uuid4().hex)
@@ -165,7 +168,8 @@ class _Call:
 
     def pieces(self) -> AsyncIterator[Piece]:
         """The answer, when it is this call's turn."""
-        pieces = self.turns.stream(lambda hung_up: self.model.generate(self.prompt, self.sampling, hung_up))
+        stream = self.turns.stream(lambda hung_up: self.model.generate(self.prompt, self.sampling, hung_up))
+        pieces = _measured(stream, self.meter, len(self.prompt.tokens))
         return _understood(pieces, self.reader) if self.reader else pieces
 
     def envelope(self, kind: str, choices: list[dict[str, Any]]) -> dict[str, Any]:
@@ -176,6 +180,19 @@ class _Call:
     def logprobs(self, tokens: Sequence[TokenLogprob]) -> Sequence[TokenLogprob] | None:
         """The log-probabilities, if they were asked for."""
         return None if self.sampling.logprobs is None else tokens
+
+
+async def _measured(pieces: AsyncIterator[Piece], meter: Meter, prompt_tokens: int) -> AsyncIterator[Piece]:
+    tokens = 0
+    async with aclosing(pieces):  # type: ignore[type-var]
+        try:
+            async for piece in pieces:
+                meter.began()
+                tokens += piece.counts
+                yield piece
+        finally:
+            if tokens:
+                meter.count(prompt_tokens, tokens)
 
 
 async def _understood(pieces: AsyncIterator[Piece], reader: SpeechReader) -> AsyncIterator[Piece]:
@@ -251,6 +268,7 @@ class OpenAiApi:
         self._model = model
         self._turns = turns
         self._one = OneModel(model.name, created)
+        self._metrics = Metrics(lambda: turns.waiting)
 
     def app(self, key: str | None) -> Starlette:
         """The API as an ASGI application."""
@@ -259,7 +277,7 @@ class OpenAiApi:
             Route("/v1/chat/completions", self.chat, methods=["POST"]),
             Route("/v1/completions", self.completion, methods=["POST"]),
         ]
-        return api(routes, key)
+        return api(routes, key, metrics=self._metrics)
 
     async def chat(self, request: Request) -> Response:
         """POST /v1/chat/completions."""
@@ -286,7 +304,7 @@ class OpenAiApi:
     ) -> Response:
         sampling = asked.sampling(self._room(prompt, param))
         self._check_length(len(prompt.tokens), sampling.max_tokens, param)
-        call = _Call(self._model, self._turns, prompt, sampling, shape, reader)
+        call = _Call(self._model, self._turns, prompt, sampling, shape, self._metrics.meter(), reader)
         if not asked.stream:
             return await _whole(call)
         options = asked.stream_options

@@ -15,12 +15,15 @@ from pydantic_core import from_json
 from starlette.responses import Response
 
 from engines.http import HEALTH, ApiError, EventStream, body_of, broken
+from engines.metrics import METRICS, Metrics
+from engines.usage import TAIL, usage_in
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from starlette.requests import Request
 
+    from engines.metrics import Meter
     from engines.one_model import OneModel
     from engines.places import Places
 
@@ -42,6 +45,11 @@ class _Exchange:
         self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
         self._body = body
 
+    @property
+    def streams(self) -> bool:
+        """Whether the answer comes in events."""
+        return self.content_type.startswith(EventStream.media_type)
+
     async def run(self) -> AsyncIterator[bytes]:
         """The answer's content, after an empty piece as soon as its status is known."""
         async with (
@@ -58,10 +66,18 @@ class Proxy:
     """A server that listens on the loopback, as the service's users see it."""
 
     def __init__(self, url: str, key: str, model: OneModel, places: Places) -> None:
+        self.metrics = Metrics(lambda: places.waiting, self._its_metrics)
         self._url = url
         self._key = key
         self._model = model
         self._places = places
+
+    async def _its_metrics(self) -> bytes:
+        """What the server tells Prometheus itself; nothing if it cannot."""
+        try:
+            return bytes((await self.ask("GET", METRICS)).body)
+        except (ApiError, aiohttp.ClientError):
+            return b""
 
     async def ask(self, method: str, path: str, body: bytes = b"") -> Response:
         """The whole answer to a request of ours, which waits for nobody."""
@@ -85,20 +101,25 @@ class Proxy:
         body = await body_of(request)
         self._model.check(_model_of(body))
         exchange = _Exchange("POST", self._url + request.url.path, self._key, body)
-        pieces = self._in_place(exchange)
+        pieces = self._in_place(exchange, self.metrics.meter())
         await anext(pieces)  # before the response begins: a refusal must still be a status
-        if exchange.content_type.startswith(EventStream.media_type):
+        if exchange.streams:
             return EventStream(_events(pieces))
         return await _whole(exchange, pieces)
 
-    async def _in_place(self, exchange: _Exchange) -> AsyncIterator[bytes]:
+    async def _in_place(self, exchange: _Exchange, meter: Meter) -> AsyncIterator[bytes]:
         taken_at = await self._places.take()
+        end = b""
         try:
             async with aclosing(exchange.run()) as pieces:  # type: ignore[type-var]
                 async for piece in pieces:
+                    if piece and exchange.streams:
+                        meter.began()
+                    end = (end + piece)[-TAIL:] if exchange.streams else end + piece
                     yield piece
         finally:
             self._places.leave(taken_at)
+            meter.count(*usage_in(end))
 
 
 def _model_of(body: bytes) -> str | None:

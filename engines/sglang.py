@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 ASKED = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/rerank", "/v1/responses")
 """What of the server is served to users: nothing that changes it, or shows its settings with their keys."""
 
-LOOKED_AT = ("/metrics",)
-
 LOAD_SECONDS = 1100
 """How long the server may take to be ready; in sync with how long a start may take, `engines.app.START_SECONDS`."""
 
@@ -176,8 +174,7 @@ class Sglang:
         one = OneModel(self.name, self._weights.stat().st_mtime)
         self._proxy = Proxy(self._child.url, self._key, one, Places(self._definition.concurrency))
         asked = [Route(path, self._proxy.answer, methods=["POST"]) for path in ASKED]
-        looked_at = [Route(path, self._proxy.look) for path in LOOKED_AT]
-        return api([*one.routes, *asked, *looked_at], api_key(self._definition), self.is_healthy)
+        return api([*one.routes, *asked], api_key(self._definition), self.is_healthy, self._proxy.metrics)
 
     async def is_healthy(self) -> bool:
         """Whether it can answer; while its memory is released it cannot, and is not asked."""

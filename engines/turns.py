@@ -59,6 +59,11 @@ class Turns:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="model")
         self._places = Places(1, waiting=waiting, wait_seconds=wait_seconds)
 
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for their turn."""
+        return self._places.waiting
+
     def run(self, work: Callable[[], T]) -> T:
         """Do something in the model's thread, before there are requests or after."""
         return self._thread.submit(work).result()
