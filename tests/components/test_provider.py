@@ -19,6 +19,7 @@ from pulumi.runtime.rpc import UNKNOWN
 
 from components.cuda_runtime_image import CudaRuntimeImageProvider
 from components.gpu_deployment import GpuDeploymentProvider
+from components.model_weights import ModelWeightsProvider
 from components.provider import ServiceProvider, plain
 from components.snapshot_warmup import SnapshotWarmupProvider
 from service.economics import Hardware, Measured, idle_in_words, snapshot_in_words
@@ -88,7 +89,9 @@ def ask(provider: Any, kind: type[ServiceProvider], old: dict[str, Any], new: di
     return provider.Diff(provider_pb2.DiffRequest(id="chat", urn=URN, olds=bag(kind, old), news=bag(kind, new)))
 
 
-@pytest.mark.parametrize("kind", [CudaRuntimeImageProvider, GpuDeploymentProvider, SnapshotWarmupProvider])
+@pytest.mark.parametrize(
+    "kind", [CudaRuntimeImageProvider, ModelWeightsProvider, GpuDeploymentProvider, SnapshotWarmupProvider]
+)
 def test_a_provider_is_pickled_by_reference_and_holds_nothing(kind: type[ServiceProvider]) -> None:
     pickled = base64.b64decode(serialize_provider(kind()))
     assert kind.__name__.encode() in pickled
