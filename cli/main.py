@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from cli import boots, demo, doctor, local, status
+from cli import advise, boots, demo, doctor, local, status
 from service.failure import Failure
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Cold starts of GPU model services, made fast.")
@@ -14,6 +14,7 @@ app.command()(doctor.doctor)
 app.add_typer(local.app, name="local")
 app.command()(status.status)
 app.command()(boots.boots)
+app.command()(advise.advise)
 app.command()(demo.demo)
 
 

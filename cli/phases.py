@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
+from cli.picture import save
 from cli.screen import seconds
 from engines.clock import PHASES
-from service.failure import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -76,10 +76,7 @@ def draw(starts: Sequence[Phased], title: str, file: Path) -> None:
     axes.set_title(title)
     shades = [axes.barh(0, 0, color=_PICTURE[name], label=name) for name in _names(starts)]
     figure.legend(handles=shades, loc="outside lower center", ncols=5, fontsize="small", frameon=False)
-    try:
-        figure.savefig(file, dpi=150)
-    except (OSError, ValueError) as error:
-        raise Failure(f"--chart {file}: {error}. Give a file that can be written, such as starts.png.") from None
+    save(figure, file)
 
 
 def _draw_bar(axes: Axes, row: int, start: Phased) -> None:

@@ -15,16 +15,25 @@ from pulumi import Input, Inputs, Output
 class EngineArgs:
     """The engine and its options."""
 
-    kind: Input[Literal["llama_cpp"]]
+    kind: Input[str]
     options: Input[Inputs] | None = None
 
 
 @dataclass(frozen=True)
 class WeightsArgs:
-    """Where the model's weights come from: exactly one source."""
+    """Where the model's weights come from, exactly one source, and where they are put."""
 
+    huggingface: Input[str] | None = None
+    revision: Input[str] | None = None
+    files: Input[list[Input[str]]] | None = None
+    ignore: Input[list[Input[str]]] | None = None
     pypi: Input[str] | None = None
+    url: Input[str] | None = None
+    sha256: Input[str] | None = None
     path: Input[str] | None = None
+    token_secret: Input[str] | None = None
+    place: Literal["auto", "image", "volume"] | None = None
+    size_gb: float | None = None
 
 
 @dataclass(frozen=True)
@@ -35,6 +44,7 @@ class ImageArgs:
     python: Input[str] | None = None
     apt: Input[list[Input[str]]] | None = None
     pip: Input[list[Input[str]]] | None = None
+    extra_index: Input[str] | None = None
     env: Input[dict[str, Input[str]]] | None = None
     run: Input[list[Input[str]]] | None = None
 
@@ -82,6 +92,7 @@ class ServiceArgs:
     api_key_secret: Input[str] | None = None
     scaling: Input[ScalingArgs] | None = None
     snapshot: Input[SnapshotArgs] | None = None
+    caches: Input[Literal["auto"] | bool] | None = None
     warmup: Input[WarmupArgs] | None = None
     rollout: Input[Literal["rolling", "recreate"]] | None = None
     silence: Input[dict[str, Input[str]]] | None = None

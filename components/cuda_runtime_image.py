@@ -20,7 +20,7 @@ class CudaRuntimeImageProvider(ServiceProvider):
     """Builds the recipe."""
 
     table = IMAGE
-    results = ("image_id",)
+    results = ("image_id", "recipe")
 
     def apply(self, effect: Effect, inputs: Values) -> Values | None:
         """Builds, or finds built."""
@@ -36,6 +36,8 @@ class CudaRuntimeImage(Resource, module="coldsnap", name="CudaRuntimeImage"):
     """A built image."""
 
     image_id: pulumi.Output[str]
+    recipe: pulumi.Output[str]
 
     def __init__(self, name: str, inputs: Values, opts: pulumi.ResourceOptions) -> None:
-        super().__init__(CudaRuntimeImageProvider(), name, {**inputs, "image_id": None}, opts)
+        unknown = dict.fromkeys(CudaRuntimeImageProvider.results)
+        super().__init__(CudaRuntimeImageProvider(), name, {**inputs, **unknown}, opts)

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 from pulumi.dynamic import Resource
 
 from components.provider import ServiceProvider, Values, run
+from service.backend import is_billed
 from service.changes import DEPLOYMENT, Effect
+from service.economics import Hardware, idle_in_words
 
 if TYPE_CHECKING:
     import pulumi
@@ -18,6 +20,12 @@ class GpuDeploymentProvider(ServiceProvider):
 
     table = DEPLOYMENT
     results = ("app_id", "version", "url", "deployed_at")
+
+    def price(self, old: Values, new: Values) -> str:
+        """Of a container that waits for requests."""
+        del old
+        hardware = Hardware.of(new) if is_billed(new["backend"]) else None
+        return idle_in_words(hardware) if hardware else ""
 
     def apply(self, effect: Effect, inputs: Values) -> Values | None:
         """Deploys, or changes the scaling of what is deployed."""

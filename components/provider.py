@@ -46,6 +46,10 @@ class ServiceProvider(ResourceProvider):
         """Makes the inputs true; the results, or none where nothing had to be run."""
         raise NotImplementedError
 
+    def price(self, old: Values, new: Values) -> str:  # noqa: ARG002 - most resources cost nothing
+        """What a change from the old to the new values costs, in words; empty where that is nothing."""
+        return ""
+
     def look(self, outputs: Values) -> Values | None:
         """What is live now, as outputs; none if the resource is gone."""
         return outputs
@@ -64,15 +68,22 @@ class ServiceProvider(ResourceProvider):
         end_with_the_engine()
 
     def check(self, _olds: Values, news: Values) -> CheckResult:
-        """Takes the inputs as they are: the program has validated them all, and knows the path of each."""
-        return CheckResult(plain(news), [])
+        """Takes the inputs as they are: the program has validated them all, and knows the path of each.
+
+        Of a resource that is to be made Pulumi asks for no diff, so what it costs is shown here.
+        """
+        inputs = plain(news)
+        if not _olds:
+            _show(inputs["urn"], self.price({}, inputs))
+        return CheckResult(inputs, [])
 
     def diff(self, _id: str, _olds: Values, _news: Values) -> DiffResult:
         """What the change does, by the table; also shown in the status column."""
-        new = plain(_news)
-        happening = change(self.table, self.standing(plain(_olds)), new)
-        if happening.effect and isinstance(new["urn"], str):
-            StatusColumn(new["urn"]).status(str(happening))
+        old, new = plain(_olds), plain(_news)
+        happening = change(self.table, self.standing(old), new)
+        if happening.effect:
+            costs = self.price(old, new) if happening.effect > Effect.RECORD else ""
+            _show(new["urn"], str(happening), costs)
         return DiffResult(changes=bool(happening.effect), replaces=happening.replaces, delete_before_replace=False)
 
     def create(self, props: Values) -> CreateResult:
@@ -115,6 +126,12 @@ def run(
         progress=StatusColumn(inputs["urn"]),
         variables=variables,
     )
+
+
+def _show(urn: Any, *words: str) -> None:
+    """In the status column of a resource, whose URN a preview may not know yet."""
+    if isinstance(urn, str) and (text := "; ".join(filter(None, words))):
+        StatusColumn(urn).status(text)
 
 
 def name_of(urn: str) -> str:

@@ -11,8 +11,9 @@ from pulumi.dynamic import Resource
 
 from components.progress import StatusColumn
 from components.provider import ServiceProvider, Values, run
-from service.backend import missing_for_snapshots
+from service.backend import is_billed, missing_for_snapshots
 from service.changes import WARMUP, Effect
+from service.economics import Hardware, Measured, snapshot_in_words
 
 if TYPE_CHECKING:
     import pulumi
@@ -22,12 +23,17 @@ class SnapshotWarmupProvider(ServiceProvider):
     """Proves the snapshot."""
 
     table = WARMUP
-    results = ("state", "failure", "cold", "restored", "speedup", "restores", "containers_started")
+    results = ("state", "failure", "cold", "restored", "speedup", "restores", "containers_started", "container_seconds")
 
     def standing(self, old: Values) -> Values:
         """Where there could be no snapshot, none was asked for: once there can be one, that is a change."""
         could_not = old.get("state") == "none" and old.get("snapshot")
         return {**old, "snapshot": False} if could_not and not missing_for_snapshots(old["backend"]) else old
+
+    def price(self, old: Values, new: Values) -> str:
+        """Of the starts that make and prove a snapshot: as many seconds as the last time."""
+        hardware = Hardware.of(new) if is_billed(new["backend"]) else None
+        return snapshot_in_words(hardware, Measured.of(old)) if hardware else ""
 
     def apply(self, effect: Effect, inputs: Values) -> Values | None:
         """Starts containers until the snapshot is proved."""
@@ -66,6 +72,7 @@ class SnapshotWarmup(Resource, module="coldsnap", name="SnapshotWarmup"):
     speedup: pulumi.Output[float | None]
     restores: pulumi.Output[int]
     containers_started: pulumi.Output[int]
+    container_seconds: pulumi.Output[float]
 
     def __init__(self, name: str, inputs: Values, opts: pulumi.ResourceOptions) -> None:
         unknown = dict.fromkeys(SnapshotWarmupProvider.results)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from functools import cache, partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -15,14 +16,18 @@ from components.backend import ensure_up
 from components.checked import declared_service
 from components.cuda_runtime_image import CudaRuntimeImage
 from components.gpu_deployment import GpuDeployment
+from components.model_weights import ModelWeights
 from components.snapshot_warmup import SnapshotWarmup
+from service.backend import is_billed
 from service.code import code_digest
-from service.recipe import Recipe
+from service.economics import Hardware, Measured, outputs
+from service.placement import placement
+from service.recipe import Recipe, sha256_of
 from spec import ServiceSpec
 from spec.deployment import Definition, Deployment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 _LONGEST_TAG = 63
 """Characters that Modal allows in an app's tag."""
@@ -51,11 +56,16 @@ class SnapshottedGpuService(pulumi.ComponentResource):
         ensure_up(self._backend)
         spec = self._spec(service)
         image = self._image(spec)
-        definition = pulumi.Output.all(spec, image.image_id).apply(lambda known: _definition(*known).digest)
-        deployment = self._deployment(spec, image, definition)
+        folder = spec.apply(_folder)
+        weights = self._weights(spec, folder) if self._may_need_a_volume(service) else None
+        definition = pulumi.Output.all(spec, folder, image.image_id).apply(lambda known: _definition(*known).digest)
+        deployment = self._deployment(spec, folder, image, definition, weights)
         warmup = self._warmup(spec, deployment, definition)
         self.url = deployment.url
         self.outputs = _outputs(name, image, deployment, warmup)
+        self.outputs["weights"] = _weights_output(spec, weights)
+        if is_billed(self._backend):
+            self.outputs["price"] = _price(spec, warmup)
         self.register_outputs(self.outputs)
 
     def _spec(self, service: ServiceSpec | ServiceArgs) -> pulumi.Output[ServiceSpec]:
@@ -70,18 +80,39 @@ class SnapshottedGpuService(pulumi.ComponentResource):
         inputs = {**self._common(CudaRuntimeImage, self._name), **recipe}
         return CudaRuntimeImage(self._name, inputs, self._child())
 
+    def _weights(self, spec: pulumi.Output[ServiceSpec], folder: pulumi.Output[str | None]) -> ModelWeights:
+        inputs = {
+            **self._common(ModelWeights, self._name),
+            "app_name": spec.apply(lambda known: known.name),
+            "owner": _owner(),
+            "weights": spec.apply(lambda known: _dumped(known.weights)),
+            "folder": folder,
+        }
+        return ModelWeights(self._name, inputs, self._child())
+
+    @staticmethod
+    def _may_need_a_volume(service: ServiceSpec | ServiceArgs) -> bool:
+        """A resource is declared or not: where the service is not known by now, it is, and may have nothing to do."""
+        return not isinstance(service, ServiceSpec) or placement(service).place == "volume"
+
     def _deployment(
-        self, spec: pulumi.Output[ServiceSpec], image: CudaRuntimeImage, definition: pulumi.Output[str]
+        self,
+        spec: pulumi.Output[ServiceSpec],
+        folder: pulumi.Output[str | None],
+        image: CudaRuntimeImage,
+        definition: pulumi.Output[str],
+        weights: ModelWeights | None,
     ) -> GpuDeployment:
+        described = pulumi.Output.all(spec, folder).apply(lambda known: _dumped(_definition(known[0], known[1], "")))
         inputs = {
             **self._common(GpuDeployment, self._name),
-            **_layers(spec.apply(lambda known: _dumped(_definition(known, ""))), Definition.model_fields),
+            **_layers(described, Definition.model_fields),
             **_layers(spec.apply(_live_settings), ("scaling", "rollout")),
             "image_id": image.image_id,
             "definition": definition,
-            "owner": owner(pulumi.get_project(), pulumi.get_stack()),
+            "owner": _owner(),
         }
-        return GpuDeployment(self._name, inputs, self._child())
+        return GpuDeployment(self._name, inputs, self._child(depends_on=weights))
 
     def _warmup(
         self, spec: pulumi.Output[ServiceSpec], deployment: GpuDeployment, definition: pulumi.Output[str]
@@ -91,6 +122,7 @@ class SnapshottedGpuService(pulumi.ComponentResource):
             **self._common(SnapshotWarmup, self._name),
             **_layers(spec.apply(lambda known: _dumped(known.warmup)), settings),
             **_layers(spec.apply(_live_settings), ("scaling",)),
+            **_layers(spec.apply(_dumped), ("gpu", "cpu", "memory")),
             "app_name": spec.apply(lambda known: known.name),
             "snapshot": spec.apply(lambda known: known.snapshot.enabled),
             "definition": definition,
@@ -108,8 +140,12 @@ class SnapshottedGpuService(pulumi.ComponentResource):
             "urn": _without_dependencies(create_urn(name, type_, parent=self)),
         }
 
-    def _child(self) -> pulumi.ResourceOptions:
-        return pulumi.ResourceOptions(parent=self)
+    def _child(self, depends_on: pulumi.Resource | None = None) -> pulumi.ResourceOptions:
+        return pulumi.ResourceOptions(parent=self, depends_on=depends_on)
+
+
+def _owner() -> str:
+    return owner(pulumi.get_project(), pulumi.get_stack())
 
 
 def owner(project: str, stack: str) -> str:
@@ -123,14 +159,30 @@ def owner(project: str, stack: str) -> str:
 
 def _recipe(spec: ServiceSpec) -> dict[str, Any]:
     """The image's recipe; RunError if there are no weights to take the hash of, which a silenced rule has let pass."""
-    try:
+    with _unreadable_weights(spec):
         return _dumped(Recipe.of(spec))
+
+
+def _folder(spec: ServiceSpec) -> str | None:
+    """The folder of the weights on their Volume; none: they are in the image."""
+    if placement(spec).place == "image":
+        return None
+    with _unreadable_weights(spec):
+        return spec.weights.folder(sha256_of(spec.weights))
+
+
+@contextmanager
+def _unreadable_weights(spec: ServiceSpec) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise pulumi.RunError(f"{spec.name}: weights.path: the file cannot be read: {error}") from None
 
 
-def _definition(spec: ServiceSpec, image_id: str) -> Definition:
-    return Deployment.of(spec, app_name=spec.name, image_id=image_id, code_digest=_code()).definition
+def _definition(spec: ServiceSpec, folder: str | None, image_id: str) -> Definition:
+    return Deployment.of(
+        spec, app_name=spec.name, image_id=image_id, code_digest=_code(), weights_folder=folder
+    ).definition
 
 
 def _live_settings(spec: ServiceSpec) -> dict[str, Any]:
@@ -171,6 +223,7 @@ def _outputs(
         "app_id": deployment.app_id,
         "version": deployment.version,
         "image_id": image.image_id,
+        "recipe": image.recipe,
         "code_digest": pulumi.Output.from_input(_code()),
         "snapshot": warmup.state,
         "cold": warmup.cold,
@@ -179,3 +232,18 @@ def _outputs(
         "restores_in_a_row": warmup.restores,
         "containers_started": warmup.containers_started,
     }
+
+
+def _price(spec: pulumi.Output[ServiceSpec], warmup: SnapshotWarmup) -> pulumi.Output[dict[str, Any]]:
+    figures = {"cold": warmup.cold, "restored": warmup.restored, "container_seconds": warmup.container_seconds}
+    hardware = spec.apply(lambda known: Hardware.of(known.model_dump()))
+    return pulumi.Output.all(hardware, figures).apply(lambda both: outputs(both[0], Measured.of(both[1])))
+
+
+def _weights_output(spec: pulumi.Output[ServiceSpec], weights: ModelWeights | None) -> pulumi.Output[dict[str, Any]]:
+    """Where the weights are and why; their size where they were fetched to a Volume."""
+    placed = spec.apply(lambda known: placement(known)._asdict())
+    if weights is None:
+        return placed
+    told = {"volume": weights.volume, "folder": weights.folder, "bytes": weights.bytes, "files": weights.files}
+    return pulumi.Output.all(placed, told).apply(lambda both: {**both[0], **both[1]})

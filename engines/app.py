@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import modal
 import modal.experimental
 
+from engines import caches
 from engines.container import Container
+from engines.engine import WEIGHTS_VOLUME
 from spec.deployment import Deployment
 from spec.gpu import asks_for_gpu
 
@@ -39,11 +41,15 @@ def _gpu() -> str | list[str] | None:
 app = modal.App(DEFINITION.app_name, tags=DEPLOYMENT.tags)
 
 _image = modal.Image.from_id(DEFINITION.image_id).add_local_python_source("engines", "spec")
+_weights = modal.Volume.from_name(DEFINITION.weights_volume).read_only() if DEFINITION.weights_volume else None
+_caches = modal.Volume.from_name(DEFINITION.caches_volume, create_if_missing=True) if DEFINITION.caches_volume else None
+_volumes = {WEIGHTS_VOLUME.as_posix(): _weights, caches.VOLUME.as_posix(): _caches}
 _secrets = [modal.Secret.from_name(DEFINITION.api_key_secret)] if DEFINITION.api_key_secret else []
 _resources: dict[str, Any] = {
     "image": _image,
     "env": DEPLOYMENT.container_environment(),
     "secrets": _secrets,
+    "volumes": {path: volume for path, volume in _volumes.items() if volume},
     "gpu": _gpu(),
     "cpu": DEFINITION.cpu,
     "memory": DEFINITION.memory,
@@ -80,8 +86,12 @@ class _Started:
 
     def _prepare(self, role: Literal["service", "twin"]) -> None:
         _log_to_the_container()
+        if _caches:
+            caches.use(caches.VOLUME, links=caches.VOLUME.is_mount())
         self.container = Container(DEFINITION, role)
         self.container.prepare()
+        if _caches:
+            _caches.commit()  # before the snapshot: a restored process may have files of it mapped
 
     @modal.exit()
     def stop(self) -> None:

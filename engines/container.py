@@ -5,8 +5,6 @@ from __future__ import annotations
 import gc
 import logging
 import os
-import shutil
-import subprocess
 import threading
 import time
 from contextlib import contextmanager, suppress
@@ -18,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 from engines.boots import BootLog, BootRecord, StartReport
 from engines.clock import Phases, process_started_at
+from engines.driver import first_gpu
 from engines.engine import engine_of
 from engines.http import HEALTH
 from spec.gpu import asks_for_gpu
@@ -200,8 +199,5 @@ def _version(package: str) -> str:
 
 def gpu_name() -> str | None:
     """What the driver calls the first GPU; none where it cannot be asked."""
-    if shutil.which("nvidia-smi") is None:
-        return None
-    query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-    found = subprocess.run(query, capture_output=True, text=True, timeout=30, check=False)
-    return found.stdout.partition("\n")[0].strip() or None
+    found = first_gpu("name")
+    return found[0] if found else None

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
     from spec.deployment import Definition
 
-ENGINES = {"llama_cpp": "engines.llama_cpp.LlamaCpp"}
-"""Each engine's class by its `kind`: imported in the container only, whose image has the engine's libraries."""
-
 WEIGHTS = Path(sys.prefix, "share", "weights")
 """Where an image holds its weights; `service.images` puts them there."""
+
+WEIGHTS_VOLUME = Path("/weights")
+"""Where a container sees its Volume of weights, if it has one; `engines.app` mounts it, read-only."""
 
 
 class Engine(Protocol):
@@ -64,6 +64,12 @@ class Engine(Protocol):
 
 def engine_of(definition: Definition) -> Engine:
     """The engine that a definition asks for, its libraries imported."""
-    module, _, name = ENGINES[definition.engine.kind].rpartition(".")
-    engine: Engine = getattr(import_module(module), name)(definition, WEIGHTS / definition.weights_file)
+    module, _, name = definition.engine.RUNS_AS.rpartition(".")
+    engine: Engine = getattr(import_module(module), name)(definition, weights_path(definition))
     return engine
+
+
+def weights_path(definition: Definition) -> Path:
+    """The weights' file, or folder, in this container."""
+    root = WEIGHTS_VOLUME / definition.weights_folder if definition.weights_folder else WEIGHTS
+    return root / definition.weights_file

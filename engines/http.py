@@ -17,8 +17,10 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from engines.metrics import METRICS, CountRequests, Metrics
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from starlette.requests import Request
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 
 HEALTH = "/health"
 """The one path that is open without a key."""
+
+_WATCHED = frozenset({HEALTH, METRICS})
+"""Paths that are asked for every few seconds, and are no requests of the model."""
 
 MAX_BODY = 16 * 2**20
 """Bytes of a request's body; a prompt is far smaller than its context allows."""
@@ -81,8 +86,16 @@ async def _gone(_: Request, __: Exception) -> Response:
     return Response(status_code=499)  # nobody reads it; the log's line says what happened
 
 
-async def _healthy(_: Request) -> Response:
-    return JSONResponse({"status": "ok"})
+class _Health:
+    """Whether requests can be answered."""
+
+    def __init__(self, healthy: Callable[[], Awaitable[bool]] | None) -> None:
+        self._healthy = healthy
+
+    async def answer(self, _: Request) -> Response:
+        """GET /health: 503 while they cannot."""
+        ok = self._healthy is None or await self._healthy()
+        return JSONResponse({"status": "ok"}) if ok else JSONResponse({"status": "unavailable"}, 503)
 
 
 async def body_of(request: Request) -> bytes:
@@ -203,7 +216,7 @@ class LogRequests:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the call on, and log how it went."""
-        if scope["type"] != "http" or scope["path"] == HEALTH:
+        if scope["type"] != "http" or scope["path"] in _WATCHED:
             await self._app(scope, receive, send)
             return
         began, outcome = time.monotonic(), "hung up"
@@ -236,16 +249,28 @@ def api_key(definition: Definition) -> str | None:
     return key
 
 
-def api(routes: Sequence[Route], key: str | None) -> Starlette:
-    """An engine's HTTP API: its own routes, and what every API has."""
-    shared = [Middleware(LogRequests), Middleware(AnswerFaults), Middleware(EndOnHangUp)]
+def api(
+    routes: Sequence[Route],
+    key: str | None,
+    healthy: Callable[[], Awaitable[bool]] | None = None,
+    metrics: Metrics | None = None,
+) -> Starlette:
+    """An engine's HTTP API: its own routes, and what every API has; `healthy` where it is not a matter of course."""
+    metrics = metrics or Metrics()
+    paths = frozenset(route.path for route in routes)
+    shared = [
+        Middleware(LogRequests),
+        Middleware(CountRequests, metrics=metrics, paths=paths, uncounted=_WATCHED),
+        Middleware(AnswerFaults),
+        Middleware(EndOnHangUp),
+    ]
     handlers: dict[Any, Any] = {
         ApiError: _refused,
         HTTPException: _no_such_url,
         ClientDisconnect: _gone,
     }
     return Starlette(
-        routes=[*routes, Route(HEALTH, _healthy)],
+        routes=[*routes, Route(HEALTH, _Health(healthy).answer), Route(METRICS, metrics.answer)],
         middleware=[*shared, Middleware(RequireKey, key=key)] if key else shared,
         exception_handlers=handlers,
     )

@@ -20,9 +20,13 @@ from llama_cpp.llama_grammar import LlamaGrammar
 from engines.cores import usable_cores
 from engines.http import ApiError, api_key
 from engines.openai_api import OpenAiApi
+from engines.prompts import FIRST_ANSWER_TOKENS, FIRST_REQUEST, WARM_UP_ANSWER_TOKENS, WARM_UP_TEXT, repeated
+from engines.speech import style_of
 from engines.stops import StopScanner
 from engines.text_model import Piece, Prompt, Sampling, TokenLogprob
 from engines.turns import Turns
+from spec.gpu import asks_for_gpu
+from spec.llama_cpp import LlamaCppEngine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -43,13 +47,9 @@ PLAIN_CHAT = """\
 
 PLAIN_STOPS = ("\nUser:", "\nSystem:")
 
-FIRST_REQUEST = "Question: What is the capital of France?\nAnswer:"
-FIRST_ANSWER = Sampling(max_tokens=16, temperature=0.0, stop=("\n",))
+FIRST_ANSWER = Sampling(max_tokens=FIRST_ANSWER_TOKENS, temperature=0.0, stop=("\n",))
 
 _LOG_LEVEL_ERROR = 4  # GGML_LOG_LEVEL_ERROR in ggml.h; the numbers in llama-cpp-python's own logger are outdated
-
-WARM_UP_TEXT = "The quick brown fox jumps over the lazy dog. "
-WARM_UP_ANSWER_TOKENS = 2
 
 
 class WeightsError(Exception):
@@ -62,6 +62,7 @@ class LlamaCpp:
     packages: ClassVar[tuple[str, ...]] = ("llama-cpp-python", "numpy")
 
     def __init__(self, definition: Definition, weights: Path) -> None:
+        assert isinstance(definition.engine, LlamaCppEngine)
         self._definition = definition
         self._options = definition.engine.options
         self._weights = weights
@@ -76,6 +77,8 @@ class LlamaCpp:
         self._vocabulary = llama_cpp.llama_model_get_vocab(self._llama.model)
         self._template = self._options.chat_template or self._llama.metadata.get("tokenizer.chat_template")
         self.knows_tools = "tools" in (self._template or "")
+        self.style = style_of(self._template or "")
+        self._marks = self._mark_tokens()
         self._render = self._chat_formatter()
 
     def _seed(self) -> int:
@@ -84,8 +87,9 @@ class LlamaCpp:
     def _open(self) -> llama_cpp.Llama:
         if not self._weights.is_file():
             raise WeightsError(f"{self._weights}: there is no such file in the image; were the weights put there?")
-        options = self._options
-        on_gpu = options.n_gpu_layers != 0
+        options, engine = self._options, self._definition.engine
+        assert isinstance(engine, LlamaCppEngine)
+        on_gpu = asks_for_gpu(self._definition.gpu)
         threads = options.n_threads or self._cores()
         try:
             return llama_cpp.Llama(
@@ -94,10 +98,10 @@ class LlamaCpp:
                 n_batch=options.n_batch,
                 n_threads=threads,
                 n_threads_batch=threads,
-                n_gpu_layers=options.n_gpu_layers,
-                flash_attn=options.flash_attn,
+                n_gpu_layers=options.gpu_layers(on_gpu=on_gpu),
+                flash_attn=on_gpu if options.flash_attn is None else options.flash_attn,
                 # A mapped file stays out of the snapshot, and its pages are shared by all containers of a machine.
-                use_mmap=not on_gpu if options.use_mmap is None else options.use_mmap,
+                use_mmap=engine.maps_weights(on_gpu=on_gpu),
                 verbose=False,
             )
         except (ValueError, RuntimeError) as error:
@@ -119,8 +123,7 @@ class LlamaCpp:
         """Answer a prompt of each length that the definition names, each from an empty cache."""
         text = self._llama.tokenize(WARM_UP_TEXT.encode(), add_bos=False)
         for length in self._definition.prompt_tokens:
-            tokens = [text[index % len(text)] for index in range(min(length, self.n_ctx - WARM_UP_ANSWER_TOKENS))]
-            self._turns.run(partial(self._answer_and_forget, tokens))
+            self._turns.run(partial(self._answer_and_forget, repeated(text, length, self.n_ctx)))
 
     def _answer_and_forget(self, tokens: list[int]) -> None:
         for _ in islice(self._llama.generate(tokens, temp=0.0), WARM_UP_ANSWER_TOKENS):
@@ -161,15 +164,17 @@ class LlamaCpp:
         """The text's tokens, with the beginning mark if the model knows one."""
         return Prompt(self._llama.tokenize(text.encode(), add_bos=True, special=True))
 
-    def chat_prompt(self, messages: Sequence[dict[str, Any]], tools: list[dict[str, Any]] | None) -> Prompt:
+    def chat_prompt(
+        self, messages: Sequence[dict[str, Any]], tools: list[dict[str, Any]] | None, **settings: Any
+    ) -> Prompt:
         """The conversation in the model's chat template."""
         try:
-            text = self._render(messages=messages, tools=tools).prompt
+            text = self._render(messages=messages, tools=tools, **settings).prompt
         except TemplateError as error:
             raise ValueError(f"This model's chat template refuses the messages: {error}") from error
         plain = self._template is None
         tokens = self._llama.tokenize(text.encode(), add_bos=plain, special=not plain)
-        return Prompt(tokens, stop=PLAIN_STOPS if plain else (), trim=plain)
+        return Prompt(tokens, stop=PLAIN_STOPS if plain else (), text=text, trim=plain)
 
     def generate(self, prompt: Prompt, sampling: Sampling, hung_up: Event) -> Iterator[Piece]:
         """The answer, token by token; in the model's thread."""
@@ -229,8 +234,14 @@ class LlamaCpp:
         others = tuple(TokenLogprob(self._bytes(int(other)), float(logprobs[other])) for other in likeliest)
         return TokenLogprob(self._bytes(token), float(logprobs[token]), others)
 
+    def _mark_tokens(self) -> dict[int, bytes]:
+        """Marks that are one token each: some models have them as control tokens, which otherwise say nothing."""
+        tokenize = self._llama.tokenize
+        marks = {mark: tokenize(mark.encode(), add_bos=False, special=True) for mark in self.style.marks}
+        return {tokens[0]: mark.encode() for mark, tokens in marks.items() if len(tokens) == 1}
+
     def _bytes(self, token: int) -> bytes:
-        text: bytes = self._llama.detokenize([token])
+        text: bytes = self._marks.get(token) or self._llama.detokenize([token])
         return text
 
 

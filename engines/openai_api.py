@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
 
@@ -14,7 +14,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from engines.http import ApiError, EventStream, api, body_of, broken
+from engines.metrics import Metrics
+from engines.one_model import OneModel
 from engines.openai_requests import ChatRequest, CompletionRequest, parse
+from engines.speech import SpeechReader
+from engines.text_model import Piece
+from engines.tool_calls import ToolCall, types_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -22,7 +27,8 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
     from starlette.requests import Request
 
-    from engines.text_model import Finish, Piece, Prompt, Sampling, TextModel, TokenLogprob
+    from engines.metrics import Meter
+    from engines.text_model import Finish, Prompt, Sampling, TextModel, TokenLogprob
     from engines.turns import Turns
 
 
@@ -32,16 +38,25 @@ class _Answer:
 
     prompt_tokens: int
     texts: list[str] = field(default_factory=list)
+    thoughts: list[str] = field(default_factory=list)
+    calls: list[ToolCall] = field(default_factory=list)
     logprobs: list[TokenLogprob] = field(default_factory=list)
     tokens: int = 0
     finish: Finish = "stop"
 
     def add(self, piece: Piece) -> None:
         self.texts.append(piece.text)
+        self.thoughts.append(piece.thought)
+        self.calls.extend(piece.calls)
         self.tokens += piece.counts
         self.finish = piece.finish or self.finish
         if piece.logprob:
             self.logprobs.append(piece.logprob)
+
+    def whole(self) -> Piece:
+        """All of it as one piece."""
+        text, thought = "".join(self.texts), "".join(self.thoughts)
+        return Piece(text, finish=self.finish, thought=thought, calls=tuple(self.calls))
 
     def usage(self) -> dict[str, int]:
         total = self.prompt_tokens + self.tokens
@@ -58,26 +73,40 @@ class _Shape(Protocol):
     def opening(self) -> dict[str, Any] | None:
         """The first choice of a stream, before there is any text."""
 
-    def choice(self, text: str, logprobs: Sequence[TokenLogprob] | None, finish: Finish | None) -> dict[str, Any]:
+    def choice(self, answer: Piece, logprobs: Sequence[TokenLogprob] | None) -> dict[str, Any]:
         """The whole answer's choice."""
 
-    def delta(self, text: str, logprobs: Sequence[TokenLogprob] | None, finish: Finish | None) -> dict[str, Any]:
+    def delta(self, piece: Piece, logprobs: Sequence[TokenLogprob] | None) -> dict[str, Any]:
         """A piece's choice."""
 
 
 class _ChatShape:
     prefix, whole, part = "chatcmpl", "chat.completion", "chat.completion.chunk"
 
+    def __init__(self) -> None:
+        self._calls = 0
+
     def opening(self) -> dict[str, Any]:
         return {"index": 0, "delta": {"role": "assistant", "content": ""}, "logprobs": None, "finish_reason": None}
 
-    def choice(self, text: str, logprobs: Sequence[TokenLogprob] | None, finish: Finish | None) -> dict[str, Any]:
-        message = {"role": "assistant", "content": text, "refusal": None}
-        return {"index": 0, "message": message, "logprobs": self._logprobs(logprobs), "finish_reason": finish}
+    def choice(self, answer: Piece, logprobs: Sequence[TokenLogprob] | None) -> dict[str, Any]:
+        text = answer.text if answer.text.strip() or not answer.calls else None
+        message = {"role": "assistant", "content": text, "refusal": None, **self._beside(answer)}
+        return {"index": 0, "message": message, "logprobs": self._logprobs(logprobs), "finish_reason": answer.finish}
 
-    def delta(self, text: str, logprobs: Sequence[TokenLogprob] | None, finish: Finish | None) -> dict[str, Any]:
-        delta = {"content": text} if text else {}
-        return {"index": 0, "delta": delta, "logprobs": self._logprobs(logprobs), "finish_reason": finish}
+    def delta(self, piece: Piece, logprobs: Sequence[TokenLogprob] | None) -> dict[str, Any]:
+        delta = {**({"content": piece.text} if piece.text else {}), **self._beside(piece)}
+        for call in delta.get("tool_calls", ()):
+            call["index"], self._calls = self._calls, self._calls + 1
+        return {"index": 0, "delta": delta, "logprobs": self._logprobs(logprobs), "finish_reason": piece.finish}
+
+    def _beside(self, piece: Piece) -> dict[str, Any]:
+        """What is no text; OpenAI has no field for thoughts, and this name is what others call it."""
+        thought = {"reasoning_content": piece.thought} if piece.thought else {}
+        return {**thought, "tool_calls": [self._call(call) for call in piece.calls]} if piece.calls else thought
+
+    def _call(self, call: ToolCall) -> dict[str, Any]:
+        return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
 
     def _logprobs(self, logprobs: Sequence[TokenLogprob] | None) -> dict[str, Any] | None:
         return None if logprobs is None else {"content": [self._token(one) for one in logprobs], "refusal": None}
@@ -98,8 +127,8 @@ class _CompletionShape:
     def opening(self) -> None:
         return None
 
-    def choice(self, text: str, logprobs: Sequence[TokenLogprob] | None, finish: Finish | None) -> dict[str, Any]:
-        return {"text": text, "index": 0, "logprobs": self._logprobs(logprobs), "finish_reason": finish}
+    def choice(self, answer: Piece, logprobs: Sequence[TokenLogprob] | None) -> dict[str, Any]:
+        return {"text": answer.text, "index": 0, "logprobs": self._logprobs(logprobs), "finish_reason": answer.finish}
 
     delta = choice
 
@@ -131,12 +160,17 @@ class _Call:
     prompt: Prompt
     sampling: Sampling
     shape: _Shape
+    meter: Meter
+    reader: SpeechReader | None = None
+    """Tells thoughts and tool calls from text; none: all that the model writes is text."""
     id: str = field(default_factory=lambda: uuid4().hex)
     created: int = field(default_factory=lambda: int(time.time()))
 
     def pieces(self) -> AsyncIterator[Piece]:
         """The answer, when it is this call's turn."""
-        return self.turns.stream(lambda hung_up: self.model.generate(self.prompt, self.sampling, hung_up))
+        stream = self.turns.stream(lambda hung_up: self.model.generate(self.prompt, self.sampling, hung_up))
+        pieces = _measured(stream, self.meter, len(self.prompt.tokens))
+        return _understood(pieces, self.reader) if self.reader else pieces
 
     def envelope(self, kind: str, choices: list[dict[str, Any]]) -> dict[str, Any]:
         """The object around the choices."""
@@ -148,12 +182,38 @@ class _Call:
         return None if self.sampling.logprobs is None else tokens
 
 
+async def _measured(pieces: AsyncIterator[Piece], meter: Meter, prompt_tokens: int) -> AsyncIterator[Piece]:
+    tokens = 0
+    async with aclosing(pieces):  # type: ignore[type-var]
+        try:
+            async for piece in pieces:
+                meter.began()
+                tokens += piece.counts
+                yield piece
+        finally:
+            if tokens:
+                meter.count(prompt_tokens, tokens)
+
+
+async def _understood(pieces: AsyncIterator[Piece], reader: SpeechReader) -> AsyncIterator[Piece]:
+    """The same pieces, thoughts and tool calls apart from the text."""
+    called = False
+    async with aclosing(pieces):  # type: ignore[type-var]
+        async for piece in pieces:
+            said = reader.feed(piece.text) + (reader.rest() if piece.finish else [])
+            calls = tuple(one.call for one in said if one.call)
+            called = called or bool(calls)
+            text, thought = "".join(one.text for one in said), "".join(one.thought for one in said)
+            finish: Finish | None = "tool_calls" if called and piece.finish == "stop" else piece.finish
+            yield replace(piece, text=text, thought=thought, calls=calls, finish=finish)
+
+
 async def _whole(call: _Call) -> Response:
     answer = _Answer(len(call.prompt.tokens))
     async with aclosing(call.pieces()) as pieces:  # type: ignore[type-var]
         async for piece in pieces:
             answer.add(piece)
-    choice = call.shape.choice("".join(answer.texts), call.logprobs(answer.logprobs), answer.finish)
+    choice = call.shape.choice(answer.whole(), call.logprobs(answer.logprobs))
     return JSONResponse({**call.envelope(call.shape.whole, [choice]), "usage": answer.usage()})
 
 
@@ -192,9 +252,9 @@ async def _after(first: Piece, rest: AsyncIterator[Piece]) -> AsyncIterator[Piec
 
 def _visible(call: _Call, piece: Piece) -> dict[str, Any] | None:
     logprobs = call.logprobs([piece.logprob] if piece.logprob else [])
-    if not (piece.text or logprobs or piece.finish):
+    if not (piece.text or piece.thought or piece.calls or logprobs or piece.finish):
         return None
-    return call.shape.delta(piece.text, logprobs, piece.finish)
+    return call.shape.delta(piece, logprobs)
 
 
 def _event(data: dict[str, Any]) -> str:
@@ -207,56 +267,48 @@ class OpenAiApi:
     def __init__(self, model: TextModel, turns: Turns, created: float) -> None:
         self._model = model
         self._turns = turns
-        self._card = {"id": model.name, "object": "model", "created": int(created), "owned_by": "coldsnap"}
+        self._one = OneModel(model.name, created)
+        self._metrics = Metrics(lambda: turns.waiting)
 
     def app(self, key: str | None) -> Starlette:
         """The API as an ASGI application."""
         routes = [
-            Route("/v1/models", self.models),
-            Route("/v1/models/{name}", self.one_model),
+            *self._one.routes,
             Route("/v1/chat/completions", self.chat, methods=["POST"]),
             Route("/v1/completions", self.completion, methods=["POST"]),
         ]
-        return api(routes, key)
-
-    async def models(self, _: Request) -> Response:
-        """GET /v1/models."""
-        return JSONResponse({"object": "list", "data": [self._card]})
-
-    async def one_model(self, request: Request) -> Response:
-        """GET /v1/models/{name}."""
-        self._check_model(request.path_params["name"])
-        return JSONResponse(self._card)
+        return api(routes, key, metrics=self._metrics)
 
     async def chat(self, request: Request) -> Response:
         """POST /v1/chat/completions."""
         asked = parse(ChatRequest, await body_of(request))
-        self._check_model(asked.model)
+        self._one.check(asked.model)
         prompt = await asyncio.to_thread(self._chat_prompt, asked)
-        return await self._answer(asked, prompt, _ChatShape(), "messages")
+        reader = SpeechReader(self._model.style, types_of(asked.tools), prompt.text)
+        return await self._answer(asked, prompt, _ChatShape(), "messages", reader)
 
     async def completion(self, request: Request) -> Response:
         """POST /v1/completions."""
         asked = parse(CompletionRequest, await body_of(request))
-        self._check_model(asked.model)
+        self._one.check(asked.model)
         prompt = await asyncio.to_thread(self._text_prompt, asked)
         return await self._answer(asked, prompt, _CompletionShape(), "prompt")
 
     async def _answer(
-        self, asked: ChatRequest | CompletionRequest, prompt: Prompt, shape: _Shape, param: str
+        self,
+        asked: ChatRequest | CompletionRequest,
+        prompt: Prompt,
+        shape: _Shape,
+        param: str,
+        reader: SpeechReader | None = None,
     ) -> Response:
         sampling = asked.sampling(self._room(prompt, param))
         self._check_length(len(prompt.tokens), sampling.max_tokens, param)
-        call = _Call(self._model, self._turns, prompt, sampling, shape)
+        call = _Call(self._model, self._turns, prompt, sampling, shape, self._metrics.meter(), reader)
         if not asked.stream:
             return await _whole(call)
         options = asked.stream_options
         return await _streamed(call, include_usage=bool(options and options.include_usage))
-
-    def _check_model(self, name: str | None) -> None:
-        if name not in {None, self._model.name}:
-            message = f"The model '{name}' does not exist here. This service has one model: '{self._model.name}'."
-            raise ApiError(404, message, param="model", code="model_not_found")
 
     def _chat_prompt(self, asked: ChatRequest) -> Prompt:
         tools = None if asked.tool_choice == "none" else asked.tools
@@ -264,7 +316,8 @@ class OpenAiApi:
             message = "Unsupported parameter: 'tools': this model's chat template has no place for them. Leave it out."
             raise ApiError(400, message, param="tools", code="unsupported_parameter")
         try:
-            return self._model.chat_prompt([message.for_template() for message in asked.messages], tools)
+            messages = [message.for_template() for message in asked.messages]
+            return self._model.chat_prompt(messages, tools, **asked.template_settings())
         except ValueError as error:
             raise ApiError(400, str(error), param="messages", code="invalid_value") from error
 

@@ -85,16 +85,30 @@ class Message(BaseModel):
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | list[ContentPart] | None = None
     name: str | None = None
+    reasoning_content: str | None = None
     tool_calls: list[dict[str, Any]] | None = None
     tool_call_id: str | None = None
 
     def for_template(self) -> dict[str, Any]:
-        """The message as chat templates expect it: text in one piece, `developer` under its older name."""
+        """The message as chat templates expect it: text in one piece, arguments read, `developer` as it was called."""
         content = self.content or ""
         text = content if isinstance(content, str) else "".join(part.text for part in content)
         role = "system" if self.role == "developer" else self.role
-        rest = self.model_dump(exclude={"role", "content"}, exclude_none=True)
-        return {"role": role, "content": text, **rest}
+        rest = self.model_dump(exclude={"role", "content", "tool_calls"}, exclude_none=True)
+        calls = {"tool_calls": [_with_arguments(call) for call in self.tool_calls]} if self.tool_calls else {}
+        return {"role": role, "content": text, **rest, **calls}
+
+
+def _with_arguments(call: dict[str, Any]) -> dict[str, Any]:
+    """A tool call whose arguments are an object: templates walk through them, and OpenAI has them as text."""
+    function = call.get("function")
+    if not (isinstance(function, dict) and isinstance(function.get("arguments"), str)):
+        return call
+    try:
+        arguments = json.loads(function["arguments"] or "{}")
+    except ValueError:
+        return call
+    return {**call, "function": {**function, "arguments": arguments}}
 
 
 class JsonSchema(BaseModel):
@@ -131,6 +145,8 @@ class ChatRequest(_Common):
     response_format: ResponseFormat | None = None
     tools: list[dict[str, Any]] | None = None
     tool_choice: Literal["auto", "none"] | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+    """What the model's chat template itself can be told, such as `enable_thinking`."""
 
     # Taken without effect: they steer OpenAI's own service.
     metadata: dict[str, Any] | None = None
@@ -139,6 +155,15 @@ class ChatRequest(_Common):
     safety_identifier: str | None = None
     service_tier: str | None = None
     store: bool | None = None
+
+    def template_settings(self) -> dict[str, Any]:
+        """What the chat template is told: not to think where the first word is held to a schema already."""
+        thinks = (
+            {} if self.response_format is None or self.response_format.type == "text" else {"enable_thinking": False}
+        )
+        reserved = {"messages", "tools", "functions", "function_call", "tool_choice"}
+        asked = self.chat_template_kwargs or {}
+        return {**thinks, **{name: value for name, value in asked.items() if name not in reserved}}
 
     def sampling(self, room: int) -> Sampling:
         """How the answer is drawn, where the context has this much room for it."""
@@ -173,11 +198,12 @@ def parse(kind: type[Request], body: bytes) -> Request:
         request = kind.model_validate_json(body)
     except ValidationError as error:
         raise _refusal(error.errors(include_url=False), data) from None
-    _refuse_what_is_not_served(request)
+    if isinstance(request, _Common):
+        _refuse_what_is_not_served(request)
     return request
 
 
-def _refuse_what_is_not_served(request: BaseModel) -> None:
+def _refuse_what_is_not_served(request: _Common) -> None:
     only = {"n": (None, 1), "best_of": (None, 1), "logit_bias": (None, {}), "echo": (None, False), "suffix": (None, "")}
     for name, served in only.items():
         if (got := getattr(request, name, None)) not in served:

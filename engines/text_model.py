@@ -9,7 +9,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from threading import Event
 
-Finish = Literal["stop", "length"]
+    from engines.speech import Style
+    from engines.tool_calls import ToolCall
+
+Finish = Literal["stop", "length", "tool_calls"]
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,8 @@ class Prompt:
     tokens: list[int]
     stop: tuple[str, ...] = ()
     """Stop sequences that the chat template needs, beside those that the request names."""
+    text: str = ""
+    """What the tokens say: its end tells whether the answer begins inside a thought."""
     trim: bool = False
     """Whether the answer's first word comes with a space that belongs to the prompt."""
 
@@ -61,6 +66,9 @@ class Piece:
     finish: Finish | None = None
     counts: bool = True
     """Whether it stands for a token of the answer; the end mark does not."""
+    thought: str = ""
+    """What is no part of the answer: the model thinks first, and marks what is thought."""
+    calls: tuple[ToolCall, ...] = ()
 
 
 class TextModel(Protocol):
@@ -68,14 +76,18 @@ class TextModel(Protocol):
 
     name: str
     n_ctx: int
+    style: Style
+    """How it marks thoughts and tool calls in what it writes."""
     knows_tools: bool
     """Whether the chat template has a place for tools."""
 
     def text_prompt(self, text: str) -> Prompt:
         """The prompt of a plain text."""
 
-    def chat_prompt(self, messages: Sequence[dict[str, Any]], tools: list[dict[str, Any]] | None) -> Prompt:
-        """The prompt of a conversation; `ValueError` where the chat template refuses it."""
+    def chat_prompt(
+        self, messages: Sequence[dict[str, Any]], tools: list[dict[str, Any]] | None, **settings: Any
+    ) -> Prompt:
+        """The prompt of a conversation; `ValueError` where the chat template refuses it. Settings are its own."""
 
     def generate(self, prompt: Prompt, sampling: Sampling, hung_up: Event) -> Iterator[Piece]:
         """The answer, in the model's thread; ends within a token (or a batch of the prompt) when nobody listens."""

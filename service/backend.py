@@ -27,6 +27,11 @@ def environment_of(backend: str, environment: str, progress: Progress) -> dict[s
     return {name: value for name, value in answer.items() if name.startswith("MODAL_")} | chosen
 
 
+def is_billed(backend: str) -> bool:
+    """Whether its containers cost money: this machine's own are free."""
+    return backend == "modal"
+
+
 def reachable(url: str) -> str:
     """An address that every HTTP client reaches: plain glibc, and so Python, does not know `chat.localhost`.
 

@@ -9,6 +9,7 @@ from modal.exception import NotFoundError
 
 from engines.boots import BootRecord, dict_name
 from service import live, protocol
+from service.failures import explained
 from service.process import serve
 
 if TYPE_CHECKING:
@@ -28,8 +29,21 @@ def boots(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
     app_name = request["app_name"]
     found = live.find(app_name)
     versions: dict[str, int] = protocol.versions(found.app_id) if found else {}
-    records = [{**record, "version": versions.get(record["definition"])} for record in records_of(app_name)]
+    records = [
+        {**record, "version": versions.get(record["definition"]), "error": _in_words(record.get("error"))}
+        for record in records_of(app_name)
+    ]
     return {"records": sorted(records, key=lambda record: record["started_at"], reverse=True)}
+
+
+def _in_words(error: str | None) -> str | None:
+    return explained(error) if error else None
+
+
+def add(app_name: str, record: BootRecord) -> None:
+    """Writes the record of a container that could not write its own; the container's own word stays."""
+    records = modal.Dict.from_name(dict_name(app_name), create_if_missing=True)
+    records.put(record.id, record.model_dump(mode="json"), skip_if_exists=True)
 
 
 def records_of(app_name: str) -> list[dict[str, Any]]:

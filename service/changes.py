@@ -21,9 +21,11 @@ class Effect(IntEnum):
     """The snapshot is proved again."""
     BUILD = 4
     """The image is built."""
-    REDEPLOY = 5
+    FETCH = 5
+    """The weights are put on their Volume."""
+    REDEPLOY = 6
     """A new version, and a new snapshot."""
-    REPLACE = 6
+    REPLACE = 7
     """Another app altogether."""
 
 
@@ -50,6 +52,7 @@ IMAGE: Table = {
     "env": Effect.BUILD,
     "apt": Effect.BUILD,
     "pip": Effect.BUILD,
+    "extra_index": Effect.BUILD,
     "run": Effect.BUILD,
     "weights": Effect.BUILD,
     "weights_sha256": Effect.BUILD,
@@ -57,6 +60,19 @@ IMAGE: Table = {
     "environment": Effect.REPLACE,
 }
 """The built image's inputs."""
+
+WEIGHTS: Table = {
+    "app_name": Effect.REPLACE,
+    "folder": Effect.REPLACE,
+    "backend": Effect.REPLACE,
+    "environment": Effect.REPLACE,
+    "damage": Effect.FETCH,
+}
+"""The inputs of weights on a Volume, and the `damage` that a refresh has found: nobody asks for it, so it is a change.
+
+Replaced means: put beside the old ones, which are removed once the new version runs. Nothing that a live version reads
+is changed in its place.
+"""
 
 DEPLOYMENT: Table = {
     "service": Effect.REPLACE,
@@ -68,6 +84,8 @@ DEPLOYMENT: Table = {
     "code_digest": Effect.REDEPLOY,
     "engine": Effect.REDEPLOY,
     "weights_file": Effect.REDEPLOY,
+    "weights_folder": Effect.REDEPLOY,
+    "keeps_caches": Effect.REDEPLOY,
     "prompt_tokens": Effect.REDEPLOY,
     "concurrency": Effect.REDEPLOY,
     "gpu": Effect.REDEPLOY,
@@ -118,6 +136,7 @@ _WORDS = {
     Effect.AUTOSCALE: "live autoscaler update, no new version, snapshot kept",
     Effect.VERIFY: "snapshot proved again",
     Effect.BUILD: "image built",
+    Effect.FETCH: "weights put on their Volume again",
     Effect.REDEPLOY: "redeploy, new snapshot",
     Effect.REPLACE: "replaced",
 }

@@ -9,6 +9,7 @@ import modal
 from engines.boots import dict_name
 from service import live
 from service.process import serve
+from spec.deployment import caches_volume
 
 if TYPE_CHECKING:
     from service.progress import Progress
@@ -28,6 +29,7 @@ def destroy(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
         # A container's last act is its boot record, which would make the Dict anew.
         live.wait_until_nothing_runs(found.app_id, patience_s=_PATIENCE_S)
     modal.Dict.objects.delete(dict_name(app_name), allow_missing=True)
+    modal.Volume.objects.delete(caches_volume(app_name), allow_missing=True)
     return {}
 
 

@@ -18,6 +18,8 @@ _U32, _U64, _HEADER, _ARRAY = Struct("<I"), Struct("<Q"), Struct("<4sIQQ"), Stru
 _STRING, _ARRAY_TYPE = 8, 9
 _SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 """Bytes of a value, by the number of its type."""
+_WHOLE = {4: _U32, 5: Struct("<i"), 10: _U64, 11: Struct("<q")}
+"""Those of whole numbers that have four or eight bytes."""
 
 
 class NotWholeError(Exception):
@@ -36,6 +38,12 @@ def check_whole(file: Path) -> None:
         raise NotWholeError(f"ends after {size:,} bytes, and its last tensor begins at {needed:,}: a part is missing")
 
 
+def numbers(file: Path) -> dict[str, int]:
+    """The whole numbers among what the file says of itself, by key; NotWholeError if it is no GGUF."""
+    with file.open("rb") as content:
+        return _Header(content, os.fstat(content.fileno()).st_size).numbers()
+
+
 class _Header:
     """A reader of what stands before the tensors' data."""
 
@@ -45,14 +53,38 @@ class _Header:
 
     def end(self) -> int:
         """The place in the file at which the last tensor begins, or less: the data begins at a rounded place."""
-        magic, _, tensors, pairs = self._read(_HEADER)
-        if magic != MAGIC:
-            raise NotWholeError(f"is no GGUF file: it begins with {magic!r} instead of {MAGIC!r}")
+        tensors, pairs = self._counts()
         for _ in range(pairs):
             self._skip_string()
             self._skip_values(self._number(_U32), 1)
         last = max((self._tensor_offset() for _ in range(tensors)), default=0)
         return self._content.tell() + last
+
+    def numbers(self) -> dict[str, int]:
+        """The pairs whose value is one whole number."""
+        _, pairs = self._counts()
+        found = {}
+        for _ in range(pairs):
+            key, kind = self._string(), self._number(_U32)
+            if kind in _WHOLE:
+                found[key] = self._number(_WHOLE[kind])
+            else:
+                self._skip_values(kind, 1)
+        return found
+
+    def _counts(self) -> tuple[int, int]:
+        """How many tensors and how many pairs there are."""
+        magic, _, tensors, pairs = self._read(_HEADER)
+        if magic != MAGIC:
+            raise NotWholeError(f"is no GGUF file: it begins with {magic!r} instead of {MAGIC!r}")
+        return tensors, pairs
+
+    def _string(self) -> str:
+        length = self._number(_U64)
+        start = self._content.tell()
+        self._skip(length)
+        self._content.seek(start)
+        return self._content.read(length).decode(errors="replace")
 
     def _tensor_offset(self) -> int:
         self._skip_string()

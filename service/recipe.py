@@ -7,14 +7,13 @@ from functools import cached_property
 from hashlib import file_digest, sha256
 from pathlib import Path
 
-from spec import ServiceSpec, Weights, llama_cpp
+from service.placement import placement
+from spec import ServiceSpec, Weights
 from spec.frozen import Frozen
+from spec.gpu import asks_for_gpu
+from spec.service import DEBIAN_SLIM
 
-DEBIAN_SLIM = "debian-slim"
-"""The base that Modal makes itself, with the Python that is asked for."""
-
-_ENGINES = {"llama_cpp": llama_cpp}
-"""Each engine's module: its `REQUIREMENTS` from PyPI and its `APT` packages."""
+__all__ = ["DEBIAN_SLIM", "Recipe", "package"]
 
 
 class Recipe(Frozen):
@@ -25,24 +24,28 @@ class Recipe(Frozen):
     env: dict[str, str]
     apt: tuple[str, ...]
     pip: tuple[str, ...]
+    extra_index: str | None = None
     run: tuple[str, ...]
-    weights: Weights
+    weights: Weights | None = None
+    """What the image holds of them; none: they are on a Volume."""
     weights_sha256: str | None = None
-    """Of a file of this machine; a pinned package needs none."""
+    """Of a file of this machine: every other source names its content."""
 
     @classmethod
     def of(cls, service: ServiceSpec) -> Recipe:
         """The recipe of a service: what it declares, and what its engine needs."""
-        engine, image, weights = _ENGINES[service.engine.kind], service.image, service.weights
+        engine, image = service.engine, service.image
+        baked = service.weights if placement(service).place == "image" else None
         return cls(
-            base=image.base,
+            base=service.base,
             python=image.python,
             env=image.env,
             apt=tuple(dict.fromkeys((*engine.APT, *image.apt))),
             pip=_merged(engine.REQUIREMENTS, image.pip),
+            extra_index=image.extra_index or (engine.CUDA_INDEX if asks_for_gpu(service.gpu) else None),
             run=image.run,
-            weights=weights,
-            weights_sha256=_sha256(Path(weights.path)) if weights.path else None,
+            weights=baked.as_source() if baked else None,
+            weights_sha256=sha256_of(baked) if baked else None,
         )
 
     @cached_property
@@ -53,15 +56,18 @@ class Recipe(Frozen):
 
 def _merged(engine: tuple[str, ...], service: tuple[str, ...]) -> tuple[str, ...]:
     """The service's own word on a package comes before the engine's."""
-    chosen = {_package(requirement): requirement for requirement in (*engine, *service)}
+    chosen = {package(requirement): requirement for requirement in (*engine, *service)}
     return tuple(chosen.values())
 
 
-def _package(requirement: str) -> str:
+def package(requirement: str) -> str:
     """A requirement's package in PyPI's normal form (PEP 503)."""
     return re.sub(r"[-_.]+", "-", re.split(r"[\s\[<>=!~;@]", requirement, maxsplit=1)[0]).lower()
 
 
-def _sha256(file: Path) -> str:
-    with file.open("rb") as content:
+def sha256_of(weights: Weights) -> str | None:
+    """The hash of a file of this machine; none where the weights come from elsewhere."""
+    if weights.path is None:
+        return None
+    with Path(weights.path).open("rb") as content:
         return file_digest(content, "sha256").hexdigest()

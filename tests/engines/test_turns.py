@@ -8,8 +8,9 @@ import pytest
 from serving import serving
 
 from engines.openai_api import OpenAiApi
+from engines.places import BusyError
 from engines.text_model import Piece, Sampling
-from engines.turns import BusyError, Turns
+from engines.turns import Turns
 
 
 @pytest.fixture

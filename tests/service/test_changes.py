@@ -3,7 +3,7 @@
 import pytest
 from pulumi.output import Unknown
 
-from service.changes import DEPLOYMENT, IMAGE, WARMUP, Effect, change
+from service.changes import DEPLOYMENT, IMAGE, WARMUP, WEIGHTS, Effect, change
 from spec.deployment import Definition
 
 DEPLOYED = {
@@ -63,6 +63,20 @@ def test_redeploys_if_the_live_app_runs_another_definition() -> None:
 
 def test_builds_again_if_a_package_changes() -> None:
     assert change(IMAGE, {"pip": ["a==1"]}, {"pip": ["a==2"]}).effect is Effect.BUILD
+
+
+def test_other_weights_are_put_beside_the_old_ones() -> None:
+    happening = change(WEIGHTS, {"folder": "huggingface-1"}, {"folder": "huggingface-2"})
+    assert (happening.effect, happening.replaces) == (Effect.REPLACE, ["folder"])
+
+
+def test_weights_are_put_again_if_a_refresh_has_found_them_damaged() -> None:
+    assert change(WEIGHTS, {"damage": "gone: model.gguf"}, {}).effect is Effect.FETCH
+
+
+def test_nothing_is_fetched_if_only_the_declared_size_or_the_secret_changes() -> None:
+    old = {"folder": "url-1", "weights": {"size_gb": 4}}
+    assert change(WEIGHTS, old, old | {"weights": {"size_gb": 5, "place": "volume"}}).effect is Effect.NOTHING
 
 
 def test_verifies_again_if_restores_in_a_row_rises() -> None:

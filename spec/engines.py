@@ -1,0 +1,15 @@
+"""Every engine there is. A new one is a line here, a module of its options beside this one, and what it runs as."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from spec.diffusers import DiffusersEngine
+from spec.llama_cpp import LlamaCppEngine
+from spec.llama_server import LlamaServerEngine
+from spec.sglang import SglangEngine
+
+Engine = Annotated[
+    LlamaCppEngine | LlamaServerEngine | DiffusersEngine | SglangEngine,
+    Field(discriminator="kind", description="What serves the model: {kind: llama_cpp}."),
+]

@@ -1,0 +1,1 @@
+"""Stands in for the package sglang where it cannot run: the same commands, without a model."""
