@@ -6,4 +6,5 @@ ruff format --check .
 mypy
 lint-imports
 python -m localmodal.coverage --check
+python -m service.rules_page --check
 python -m pytest

