@@ -142,7 +142,7 @@ def _definition() -> Definition:
 def _start(weights: Path, role: str) -> None:
     """One start, through the phases of `engines/engine.py`."""
     phases = Phases()
-    caches.use(Path(os.environ["JIT_CACHES"]))
+    caches.use(Path(os.environ["JIT_CACHES"]), links=False)
     from engines.diffusers import Diffusers  # noqa: PLC0415 - torch reads its environment when it is imported
 
     engine = Diffusers(_definition(), weights)

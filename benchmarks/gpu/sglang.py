@@ -74,7 +74,7 @@ def main(
     os.environ.update(definition.engine.ENVIRONMENT)
     with tempfile.TemporaryDirectory(prefix="coldsnap-benchmark-") as work:
         weights = qwen3_5_moe.write(Path(work, "model"))
-        caches.use(kept or Path(work, "caches"))
+        caches.use(kept or Path(work, "caches"), links=False)
         result = measured(lambda: Sglang(definition, weights), part or list(Part), runs)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(provenance(runs) | figures(result) | {"runs": result}, indent=2) + "\n")
