@@ -26,7 +26,7 @@ def test_a_secret_that_does_not_exist_is_told_with_its_property_and_what_makes_i
     assert "modal secret create nowhere API_KEY=..." in said
     assert "Traceback" not in said
     apps = json.loads(project.client("app", "list", "--json"))
-    assert [app["state"] for app in apps if app["description"] == "chat"] == ["stopped"]
+    assert {app["state"] for app in apps if app["description"] == "chat"} == {"stopped"}
 
 
 @pytest.fixture
