@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 WEIGHTS = "/usr/local/share/weights"
 """Where an image holds the weights; engines look below their Python's prefix, which is /usr/local in these images."""
 
-_SCRIPT = "/opt/coldsnap/weights.py"
+_SCRIPT = "/usr/local/share/coldsnap/weights.py"
+"""Below /usr/local, the one place that an image without containers can write to."""
 
 _LAST_LINES = 30
 
