@@ -11,6 +11,8 @@ from service.code import code_digest
 from spec import ServiceSpec
 from spec.deployment import Deployment
 
+pytest.importorskip("torch", reason="needs torch and diffusers, which are 6 GB: see spec/diffusers.py")
+
 WRITER = Path(__file__).parent / "tiny_flux2.py"
 TINY = "tiny-flux2"
 ROOM = 16
