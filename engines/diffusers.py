@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
 
 from engines.cores import usable_cores
+from engines.engine import WeightsError
 from engines.flux2_preview import Preview
 from engines.http import ApiError, api_key
 from engines.image_model import Drawing, Painting, Step
@@ -40,10 +41,6 @@ PROMPT_TOKENS = 512
 """The longest prompt that the pipeline reads; it would cut off the rest in silence."""
 
 FIRST_PROMPT = "A lighthouse at dusk"
-
-
-class WeightsError(Exception):
-    """Weights that cannot be loaded, and what the libraries said of them."""
 
 
 class _HungUpError(Exception):

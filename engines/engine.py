@@ -31,6 +31,10 @@ WEIGHTS_VOLUME = Path("/weights")
 """Where a container sees its Volume of weights, if it has one; `engines.app` mounts it, read-only."""
 
 
+class WeightsError(Exception):
+    """Weights that cannot be loaded, and what was said of them."""
+
+
 class Engine(Protocol):
     """One model runtime. The phases 1 to 6 are called once each, in order, 3 to 6 perhaps in a restored copy."""
 

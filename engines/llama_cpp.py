@@ -18,6 +18,7 @@ from llama_cpp.llama_chat_format import ChatFormatterResponse, Jinja2ChatFormatt
 from llama_cpp.llama_grammar import LlamaGrammar
 
 from engines.cores import usable_cores
+from engines.engine import WeightsError
 from engines.http import ApiError, api_key
 from engines.openai_api import OpenAiApi
 from engines.prompts import FIRST_ANSWER_TOKENS, FIRST_REQUEST, WARM_UP_ANSWER_TOKENS, WARM_UP_TEXT, repeated
@@ -50,10 +51,6 @@ PLAIN_STOPS = ("\nUser:", "\nSystem:")
 FIRST_ANSWER = Sampling(max_tokens=FIRST_ANSWER_TOKENS, temperature=0.0, stop=("\n",))
 
 _LOG_LEVEL_ERROR = 4  # GGML_LOG_LEVEL_ERROR in ggml.h; the numbers in llama-cpp-python's own logger are outdated
-
-
-class WeightsError(Exception):
-    """Weights that cannot be loaded, and what llama.cpp said of them."""
 
 
 class LlamaCpp:

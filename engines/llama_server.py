@@ -17,6 +17,7 @@ from starlette.routing import Route
 from engines.child import Child, free_port, own_environment
 from engines.child_api import ChildApi
 from engines.cores import usable_cores
+from engines.engine import WeightsError
 from engines.http import api, api_key
 from engines.llama_flags import Flags, for_options
 from engines.one_model import OneModel
@@ -61,10 +62,6 @@ log = logging.getLogger("coldsnap.llama_server")
 
 class ServerError(Exception):
     """An image that has no server to start."""
-
-
-class WeightsError(Exception):
-    """Weights in which no model is found."""
 
 
 class LlamaServer:

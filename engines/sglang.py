@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import secrets
 import sys
 from contextlib import contextmanager, suppress
@@ -20,8 +19,9 @@ from aiohttp import ClientError
 from starlette.routing import Route
 
 from engines import deep_gemm
-from engines.child import Child, free_port
+from engines.child import Child, free_port, own_environment
 from engines.child_api import ChildApi, RefusedError
+from engines.engine import WeightsError
 from engines.http import ApiError, api, api_key
 from engines.one_model import OneModel
 from engines.places import Places
@@ -48,13 +48,7 @@ IDLE_SECONDS = 60
 STIRS = 32
 """How many tokens, at most, a restored copy draws for nobody."""
 
-_NOT_FOR_THE_CHILD = {"API_KEY", "MODAL_TOKEN_ID", "MODAL_TOKEN_SECRET"}
-
 log = logging.getLogger("coldsnap.sglang")
-
-
-class WeightsError(Exception):
-    """Weights that the server cannot read."""
 
 
 class Sglang:
@@ -77,7 +71,7 @@ class Sglang:
         if not (self._weights / "config.json").is_file():
             raise WeightsError(f"{self._weights}: there is no config.json in it; were the weights put there?")
         if deep_gemm.is_asked_for(self._weights):
-            deep_gemm.compile_ahead(self._weights, self._model_arguments(), _environment())
+            deep_gemm.compile_ahead(self._weights, self._model_arguments(), own_environment())
         with self._keys_in_a_file() as keys:
             self._child = self._server(keys)
             self._api, self._administration = ChildApi(self._child, self._key), ChildApi(self._child, self._admin_key)
@@ -88,7 +82,7 @@ class Sglang:
         port = free_port()
         command = [sys.executable, "-m", "sglang.launch_server", *self.arguments(port, keys)]
         log.info("%s", " ".join(command))
-        return Child("sglang", command, _environment(), port)
+        return Child("sglang", command, own_environment(), port)
 
     def arguments(self, port: int, keys: Path) -> list[str]:
         """The server's command line behind its name."""
@@ -195,8 +189,3 @@ class Sglang:
         asked = {"model": self.name, "prompt": FIRST_REQUEST, "max_tokens": FIRST_ANSWER_TOKENS, "temperature": 0}
         answer = await self._proxy.ask("POST", "/v1/completions", json.dumps({**asked, "stop": ["\n"]}).encode())
         return str(json.loads(bytes(answer.body))["choices"][0]["text"]).strip()
-
-
-def _environment() -> dict[str, str]:
-    """Ours, without the secrets that are none of its business."""
-    return {name: value for name, value in os.environ.items() if name not in _NOT_FOR_THE_CHILD}

