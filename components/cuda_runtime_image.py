@@ -20,7 +20,7 @@ class CudaRuntimeImageProvider(ServiceProvider):
     """Builds the recipe."""
 
     table = IMAGE
-    results = ("image_id", "recipe")
+    results = ("image_id", "recipe", "weights_bytes")
 
     def apply(self, effect: Effect, inputs: Values) -> Values | None:
         """Builds, or finds built."""
@@ -37,6 +37,7 @@ class CudaRuntimeImage(Resource, module="coldsnap", name="CudaRuntimeImage"):
 
     image_id: pulumi.Output[str]
     recipe: pulumi.Output[str]
+    weights_bytes: pulumi.Output[int | None]
 
     def __init__(self, name: str, inputs: Values, opts: pulumi.ResourceOptions) -> None:
         unknown = dict.fromkeys(CudaRuntimeImageProvider.results)

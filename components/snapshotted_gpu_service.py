@@ -20,9 +20,10 @@ from components.model_weights import ModelWeights
 from components.snapshot_warmup import SnapshotWarmup
 from service.backend import is_billed
 from service.code import code_digest
-from service.economics import Hardware, Measured, outputs
-from service.placement import placement
+from service.economics import Hardware, Measured, measured_price, standing_price
+from service.placement import Placement, placement
 from service.recipe import Recipe, sha256_of
+from service.sizes import weights_bytes
 from spec import ServiceSpec
 from spec.deployment import Definition, Deployment
 
@@ -31,13 +32,16 @@ if TYPE_CHECKING:
 
 _LONGEST_TAG = 63
 """Characters that Modal allows in an app's tag."""
+_STANDING = ("idle_minute", "hardware", "source", "seen_on")
+_MEASURED = ("cold_start", "restored_start", "snapshot")
+"""Parts of a service's price, which outputs show one by one; in sync with service/economics.py."""
 
 
 class SnapshottedGpuService(pulumi.ComponentResource):
     """A service that scales to zero and starts from a memory snapshot which is proved to restore."""
 
     url: pulumi.Output[str]
-    outputs: dict[str, pulumi.Output[Any]]
+    outputs: dict[str, Any]
     """What `coldsnap status` reads from the stack's exports."""
 
     def __init__(
@@ -63,7 +67,7 @@ class SnapshottedGpuService(pulumi.ComponentResource):
         warmup = self._warmup(spec, deployment, definition)
         self.url = deployment.url
         self.outputs = _outputs(name, image, deployment, warmup)
-        self.outputs["weights"] = _weights_output(spec, weights)
+        self.outputs["weights"] = _weights_output(spec, image, weights)
         if is_billed(self._backend):
             self.outputs["price"] = _price(spec, warmup)
         self.register_outputs(self.outputs)
@@ -206,7 +210,7 @@ def _without_dependencies(urn: pulumi.Output[str]) -> pulumi.Output[str]:
 
 
 def _layers(values: pulumi.Output[dict[str, Any]], names: Iterable[str]) -> Mapping[str, pulumi.Output[Any]]:
-    """One input each: Pulumi's own diff then names what has changed."""
+    """One each: Pulumi's own diff then names what has changed, and a preview shows what it knows."""
     return {name: values.apply(partial(_value, name)) for name in names}
 
 
@@ -214,9 +218,7 @@ def _value(name: str, values: dict[str, Any]) -> Any:
     return values.get(name)
 
 
-def _outputs(
-    name: str, image: CudaRuntimeImage, deployment: GpuDeployment, warmup: SnapshotWarmup
-) -> dict[str, pulumi.Output[Any]]:
+def _outputs(name: str, image: CudaRuntimeImage, deployment: GpuDeployment, warmup: SnapshotWarmup) -> dict[str, Any]:
     return {
         "service": pulumi.Output.from_input(name),
         "url": deployment.url,
@@ -234,16 +236,27 @@ def _outputs(
     }
 
 
-def _price(spec: pulumi.Output[ServiceSpec], warmup: SnapshotWarmup) -> pulumi.Output[dict[str, Any]]:
+def _hardware(spec: ServiceSpec) -> Hardware:
+    hardware = Hardware.of(spec.model_dump())
+    assert hardware, "a service that is validated knows what it asks for"
+    return hardware
+
+
+def _price(spec: pulumi.Output[ServiceSpec], warmup: SnapshotWarmup) -> dict[str, pulumi.Output[Any]]:
+    """A value each, so that a preview shows those that it knows."""
+    hardware = spec.apply(_hardware)
     figures = {"cold": warmup.cold, "restored": warmup.restored, "container_seconds": warmup.container_seconds}
-    hardware = spec.apply(lambda known: Hardware.of(known.model_dump()))
-    return pulumi.Output.all(hardware, figures).apply(lambda both: outputs(both[0], Measured.of(both[1])))
+    measured = pulumi.Output.all(hardware, figures).apply(lambda both: measured_price(both[0], Measured.of(both[1])))
+    return {**_layers(hardware.apply(standing_price), _STANDING), **_layers(measured, _MEASURED)}
 
 
-def _weights_output(spec: pulumi.Output[ServiceSpec], weights: ModelWeights | None) -> pulumi.Output[dict[str, Any]]:
-    """Where the weights are and why; their size where they were fetched to a Volume."""
-    placed = spec.apply(lambda known: placement(known)._asdict())
+def _weights_output(
+    spec: pulumi.Output[ServiceSpec], image: CudaRuntimeImage, weights: ModelWeights | None
+) -> dict[str, pulumi.Output[Any]]:
+    """Where the weights are and why, and their size: as they were fetched, else as it was known before."""
+    placed = _layers(spec.apply(lambda known: placement(known)._asdict()), Placement._fields)
     if weights is None:
-        return placed
+        sizes = pulumi.Output.all(image.weights_bytes, spec.apply(weights_bytes))
+        return {**placed, "bytes": sizes.apply(lambda both: both[0] or both[1])}
     told = {"volume": weights.volume, "folder": weights.folder, "bytes": weights.bytes, "files": weights.files}
-    return pulumi.Output.all(placed, told).apply(lambda both: {**both[0], **both[1]})
+    return {**placed, **told}

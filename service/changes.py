@@ -127,7 +127,9 @@ class Change:
         return list(self.because) if self.effect is Effect.REPLACE else []
 
     def __str__(self) -> str:
-        return f"{_WORDS[self.effect]} ({', '.join(self.because)})"
+        """`definition` is the digest of all that a version is: said where nothing else is known to differ."""
+        named = [name for name in self.because if name != "definition"]
+        return f"{_WORDS[self.effect]} ({', '.join(named) or 'another version'})"
 
 
 _WORDS = {

@@ -116,13 +116,17 @@ class Measured:
         return cls(cold.get("ready_s"), restored.get("ready_s"), warmup.get("container_seconds"))
 
 
-def outputs(hardware: Hardware, measured: Measured) -> dict[str, Any]:
-    """What a service costs, for a stack's outputs: US dollars, and whose prices of which day they are."""
-    parts = {"cold_start": measured.cold_s, "restored_start": measured.restored_s, "snapshot": measured.snapshot_s}
-    costs = {name: _rounded(hardware.usd(seconds)) for name, seconds in parts.items() if seconds is not None}
+def standing_price(hardware: Hardware) -> dict[str, Any]:
+    """What is known before anything is measured, for a stack's outputs: and whose prices of which day they are."""
     known = prices()
     priced = {"hardware": str(hardware), "source": known.source, "seen_on": known.seen_on.isoformat()}
-    return {"idle_minute": _rounded(hardware.usd_per_idle_minute), **costs, **priced}
+    return {"idle_minute": _rounded(hardware.usd_per_idle_minute), **priced}
+
+
+def measured_price(hardware: Hardware, measured: Measured) -> dict[str, float | None]:
+    """What starts and a snapshot cost, for a stack's outputs: US dollars; none where it is not measured."""
+    parts = {"cold_start": measured.cold_s, "restored_start": measured.restored_s, "snapshot": measured.snapshot_s}
+    return {name: None if seconds is None else _rounded(hardware.usd(seconds)) for name, seconds in parts.items()}
 
 
 def snapshot_in_words(hardware: Hardware, measured: Measured) -> str:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shlex
 from collections import deque
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from typing import TYPE_CHECKING, Any
 
 import modal
@@ -22,6 +23,8 @@ from service.process import serve
 from service.recipe import DEBIAN_SLIM, Recipe
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from service.progress import Progress
     from spec import Weights
 
@@ -32,10 +35,12 @@ _SCRIPT = "/usr/local/share/coldsnap/weights.py"
 """Below /usr/local, the one place that an image without containers can write to."""
 
 _LAST_LINES = 30
+_FETCHED = re.compile(r'\[\{"name": ')
+"""The script's last line: the files that it has put there, as JSON; in sync with engines/weights.py."""
 
 
-def build(request: dict[str, Any], progress: Progress) -> dict[str, str]:
-    """The id of the built image, and the recipe's digest: services of the same one share the image."""
+def build(request: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    """The built image's id, the digest of its recipe, by which services share it, and the size of what it fetched."""
     output, recipe = BuildOutput(progress), Recipe.model_validate(request["recipe"])
     try:
         with redirect_stdout(output), modal.enable_output():
@@ -45,7 +50,15 @@ def build(request: dict[str, Any], progress: Progress) -> dict[str, str]:
         known = recognise([*rest, *str(error).splitlines()])
         advice = [str(known)] if known else []
         raise Failure("\n".join([f"The image could not be built. {error}", *rest, *advice])) from error
-    return {"image_id": image.object_id, "recipe": recipe.digest}
+    return {"image_id": image.object_id, "recipe": recipe.digest, "weights_bytes": _fetched_bytes(output.last)}
+
+
+def _fetched_bytes(lines: Iterable[str]) -> int | None:
+    """Of the weights that a build has fetched; none where it says nothing of any, as an image that was there before."""
+    for line in filter(_FETCHED.match, lines):
+        with suppress(ValueError):
+            return sum(int(file["size"]) for file in json.loads(line))
+    return None
 
 
 def layers(recipe: Recipe) -> modal.Image:

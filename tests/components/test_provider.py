@@ -126,7 +126,7 @@ def test_a_new_snapshot_is_priced_by_the_seconds_of_the_last_one(provider: Any, 
     proved = {"urn": URN, "backend": "modal", "definition": "d1", "gpu": "L40S", "container_seconds": 90.4}
     ask(provider, SnapshotWarmupProvider, proved, proved | {"definition": UNKNOWN})
     (line,) = engine[0].logged
-    assert line.message == f"snapshot proved again (definition); {snapshot_in_words(L40S, Measured.of(proved))}"
+    assert line.message == f"snapshot proved again (another version); {snapshot_in_words(L40S, Measured.of(proved))}"
     assert "about 90 s of L40S = $0." in line.message
 
 

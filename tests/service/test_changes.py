@@ -41,6 +41,12 @@ def test_redeploys_once_if_code_and_options_change_together() -> None:
     assert str(change(DEPLOYMENT, DEPLOYED, new)) == "redeploy, new snapshot (code_digest, engine)"
 
 
+def test_the_digest_of_all_is_not_named_beside_what_has_changed() -> None:
+    new = DEPLOYED | {"engine": {"kind": "llama_cpp", "options": {"n_ctx": 8192}}, "definition": "d2"}
+    assert str(change(DEPLOYMENT, DEPLOYED, new)) == "redeploy, new snapshot (engine)"
+    assert str(change(WARMUP, PROVED, PROVED | {"definition": "d2"})) == "snapshot proved again (another version)"
+
+
 def test_the_strongest_of_several_changes_is_what_happens() -> None:
     happening = change(DEPLOYMENT, DEPLOYED, DEPLOYED | {"scaling": {}, "rollout": "recreate", "engine": {}})
     assert (happening.effect, happening.because) == (Effect.REDEPLOY, ("engine",))

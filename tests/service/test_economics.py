@@ -6,7 +6,16 @@ from urllib.parse import urlsplit
 import pytest
 from pulumi.output import Unknown
 
-from service.economics import Hardware, Measured, dollars, idle_in_words, outputs, prices, snapshot_in_words
+from service.economics import (
+    Hardware,
+    Measured,
+    dollars,
+    idle_in_words,
+    measured_price,
+    prices,
+    snapshot_in_words,
+    standing_price,
+)
 from spec.gpu import GPU_TYPES
 
 L40S = Hardware("L40S", cores=0, mib=0)
@@ -81,10 +90,15 @@ def test_idle_time_is_priced_by_the_minute() -> None:
 
 def test_outputs_price_what_is_measured_and_nothing_else() -> None:
     warmup = {"cold": {"ready_s": 48.0}, "restored": None, "container_seconds": 90.4}
-    priced = outputs(L40S, Measured.of(warmup))
+    priced = measured_price(L40S, Measured.of(warmup))
     assert priced["cold_start"] == pytest.approx(48 * L40S.usd_per_second, abs=1e-6)
     assert priced["snapshot"] == pytest.approx(90.4 * L40S.usd_per_second, abs=1e-6)
-    assert "restored_start" not in priced
+    assert priced["restored_start"] is None
+
+
+def test_outputs_say_what_waiting_costs_before_anything_is_measured() -> None:
+    priced = standing_price(L40S)
+    assert priced["idle_minute"] == pytest.approx(L40S.usd(60), abs=1e-6)
     assert (priced["hardware"], priced["seen_on"]) == ("L40S", prices().seen_on.isoformat())
 
 

@@ -58,6 +58,7 @@ def test_a_file_is_baked_from_its_address(builds: None, world: World, client: mo
     said = Said()
     built = build(Weights(url=f"{world.address}/model.gguf", sha256=sha256), said=said)
     assert held(built["image_id"], client) == {"model.gguf": sha256}
+    assert built["weights_bytes"] == len(CONTENT)
     assert any(json.dumps({"name": "model.gguf", "size": len(CONTENT)})[:-1] in line for line in said.lines)
 
 

@@ -65,7 +65,7 @@ def test_no_secret_is_in_the_state(deployed: Project) -> None:
 def test_same_image_if_only_the_engine_option_changes(deployed: Project) -> None:
     deployed.declare(CHAT | {"engine": {"kind": "llama_cpp", "options": {"n_ctx": 2048}}})
     said = deployed.pulumi("preview")
-    assert "redeploy, new snapshot (definition, engine)" in said
+    assert "redeploy, new snapshot (engine)" in said
     assert deployed.steps() == {"GpuDeployment": "update", "SnapshotWarmup": "update"}
     deployed.declare(CHAT)
 

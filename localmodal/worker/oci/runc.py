@@ -65,7 +65,7 @@ class Bundle:
 
     async def remove(self) -> None:
         """Takes everything down; the container has ended, or was never started."""
-        self.cgroup.kill()
+        await asyncio.to_thread(self.cgroup.kill)
         self.cgroup.remove()
         if self.network:
             await self.network.close()
