@@ -15,6 +15,7 @@ import modal.experimental
 from engines import caches
 from engines.container import Container
 from engines.engine import WEIGHTS_VOLUME
+from engines.middleware import REQUEST_LOG
 from spec.deployment import Deployment
 from spec.gpu import asks_for_gpu
 
@@ -71,12 +72,18 @@ _scaling: dict[str, Any] = {
 
 
 def _log_to_the_container() -> None:
-    """Our own lines go to the container's log; those of the libraries stay as they are."""
+    """Our own lines go to the container's log, those of requests bare; those of the libraries stay as they are."""
+    _show("coldsnap", "%(name)s: %(message)s")
+    _show(REQUEST_LOG, "%(message)s").propagate = False
+
+
+def _show(name: str, pattern: str) -> logging.Logger:
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
-    ours = logging.getLogger("coldsnap")
-    ours.addHandler(handler)
-    ours.setLevel(logging.INFO)
+    handler.setFormatter(logging.Formatter(pattern))
+    logger = logging.getLogger(name)
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    return logger
 
 
 class _Started:

@@ -18,7 +18,7 @@ from engines.boots import BootLog, BootRecord, StartReport
 from engines.clock import Phases, process_started_at
 from engines.driver import first_gpu
 from engines.engine import engine_of
-from engines.http import HEALTH
+from engines.middleware import HEALTH
 from spec.gpu import asks_for_gpu
 
 if TYPE_CHECKING:

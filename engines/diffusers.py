@@ -18,8 +18,9 @@ from transformers.utils import logging as transformers_logging
 
 from engines.cores import usable_cores
 from engines.engine import WeightsError
+from engines.errors import ApiError
 from engines.flux2_preview import Preview
-from engines.http import ApiError, api_key
+from engines.http import api_key
 from engines.image_model import Drawing, Painting, Step
 from engines.images_api import ImagesApi
 from engines.turns import Turns

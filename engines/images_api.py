@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from engines.http import ApiError, EventStream, api, body_of, broken
+from engines.errors import ApiError, broken
+from engines.http import EventStream, api, body_of
 from engines.image_model import Painting
 from engines.images_requests import ImageRequest
-from engines.metrics import Metrics
+from engines.metrics import Metrics, meter_of
 from engines.one_model import OneModel
-from engines.openai_requests import parse
+from engines.parsing import parse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from engines.image_model import Drawing, ImageModel, Step
+    from engines.metrics import Meter
     from engines.turns import Turns
 
 PREFIX = "image_generation"
@@ -48,6 +50,7 @@ class _Call:
     turns: Turns
     asked: ImageRequest
     drawings: list[Drawing]
+    meter: Meter
     created: int = field(default_factory=lambda: int(time.time()))
 
     def items(self) -> AsyncIterator[Step | Painting]:
@@ -73,6 +76,7 @@ class _Call:
 
     async def datum(self, painting: Painting) -> dict[str, Any]:
         """A finished image."""
+        self.meter.count(painting.prompt_tokens, painting.image_tokens)
         return {"b64_json": await self.encoded(painting.image), "seed": painting.seed}
 
 
@@ -149,7 +153,7 @@ class ImagesApi:
         self._one.check(asked.model)
         asked.check()
         drawings = asked.drawings(self._size(asked.size), self._model.steps)
-        call = _Call(self._model, self._turns, asked, drawings)
+        call = _Call(self._model, self._turns, asked, drawings, meter_of(request))
         return await (_streamed(call) if asked.stream else _whole(call))
 
     def _size(self, size: str | None) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from engines.http import ApiError
+from engines.errors import ApiError
 from engines.image_model import Drawing
 
 SEEDS = 2**32

@@ -19,7 +19,8 @@ from llama_cpp.llama_grammar import LlamaGrammar
 
 from engines.cores import usable_cores
 from engines.engine import WeightsError
-from engines.http import ApiError, api_key
+from engines.errors import ApiError
+from engines.http import api_key
 from engines.openai_api import OpenAiApi
 from engines.prompts import FIRST_ANSWER_TOKENS, FIRST_REQUEST, WARM_UP_ANSWER_TOKENS, WARM_UP_TEXT, repeated
 from engines.speech import style_of
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp
 
+    from engines.text_model import Schema
     from spec.deployment import Definition
 
 log = logging.getLogger("coldsnap.llama_cpp")
@@ -162,11 +164,16 @@ class LlamaCpp:
         return Prompt(self._llama.tokenize(text.encode(), add_bos=True, special=True))
 
     def chat_prompt(
-        self, messages: Sequence[dict[str, Any]], tools: list[dict[str, Any]] | None, **settings: Any
+        self,
+        messages: Sequence[dict[str, Any]],
+        tools: list[dict[str, Any]] | None,
+        *,
+        begin: str = "",
+        **settings: Any,
     ) -> Prompt:
         """The conversation in the model's chat template."""
         try:
-            text = self._render(messages=messages, tools=tools, **settings).prompt
+            text = self._render(messages=messages, tools=tools, **settings).prompt + begin
         except TemplateError as error:
             raise ValueError(f"This model's chat template refuses the messages: {error}") from error
         plain = self._template is None
@@ -219,7 +226,7 @@ class LlamaCpp:
             "presence_penalty": sampling.presence_penalty,
             "frequency_penalty": sampling.frequency_penalty,
             "repeat_penalty": sampling.repeat_penalty,
-            "grammar": None if sampling.json_schema is None else _grammar(sampling.json_schema),
+            "grammar": None if sampling.held_to is None else _grammar(sampling.held_to),
         }
 
     def _logprob(self, token: int, top: int) -> TokenLogprob:
@@ -242,12 +249,12 @@ class LlamaCpp:
         return text
 
 
-def _grammar(schema: str) -> LlamaGrammar:
+def _grammar(schema: Schema) -> LlamaGrammar:
     try:
-        return LlamaGrammar.from_json_schema(schema, verbose=False)
+        return LlamaGrammar.from_json_schema(schema.text, verbose=False)
     except Exception as error:  # whatever its converter trips over: the schema is the client's
-        message = f"Invalid schema for 'response_format': {type(error).__name__}: {error}"
-        raise ApiError(400, message, param="response_format", code="invalid_value") from error
+        message = f"Invalid schema for '{schema.param}': {type(error).__name__}: {error}"
+        raise ApiError(400, message, param=schema.param, code="invalid_value") from error
 
 
 class _Complaints:

@@ -6,7 +6,8 @@ Counted from the moment in which the container could take requests, so a restore
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.responses import Response
@@ -15,12 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from starlette.requests import Request
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+    from starlette.types import Message
 
 METRICS = "/metrics"
 
-OTHER = "other"
-"""The path of every request that fits no route: an unbounded number of names would be one of series, too."""
+METER = "coldsnap.meter"
+"""Where the scope of a request holds its meter."""
 
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
@@ -43,15 +44,15 @@ class Metrics:
         self.in_flight = Gauge("coldsnap_requests_in_flight", "Requests that have not ended.", registry=self._registry)
         self._waiting = Gauge("coldsnap_requests_waiting", "Of those, the ones in the queue.", registry=self._registry)
         self._waiting.set_function(waiting)
-        self._tokens = Counter("coldsnap_tokens", "Tokens read and written.", ["kind"], registry=self._registry)
-        self._first_token = Histogram(
+        self.tokens = Counter("coldsnap_tokens", "Tokens read and written.", ["kind"], registry=self._registry)
+        self.first_token = Histogram(
             "coldsnap_first_token_seconds", "From a request to its answer's first token.",
             buckets=_SECONDS, registry=self._registry,
         )  # fmt: skip
 
     def meter(self) -> Meter:
-        """What one answer is measured with."""
-        return Meter(self._tokens, self._first_token)
+        """What one request is measured with."""
+        return Meter(self)
 
     async def answer(self, _: Request) -> Response:
         """GET /metrics."""
@@ -61,50 +62,59 @@ class Metrics:
 
 
 class Meter:
-    """One answer, from its request on."""
+    """One request, from its beginning to its end."""
 
-    def __init__(self, tokens: Counter, first_token: Histogram) -> None:
-        self._asked_at = time.monotonic()
-        self._tokens = tokens
-        self._first_token = first_token
-        self._begun = False
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._came_at = datetime.now(UTC)
+        self._began = time.monotonic()
+        self._seconds: float
+        self._status: int | None = None
+        self._whole = False
+        self._first_token_seen = False
+        self._tokens = {"prompt": 0, "answer": 0}
+        metrics.in_flight.inc()
+
+    def note(self, message: Message) -> None:
+        """Note how far the answer has come, by an ASGI message of it."""
+        if message["type"] == "http.response.start":
+            self._status = message["status"]
+        elif message["type"] == "http.response.body":
+            self._whole = not message.get("more_body", False)
 
     def began(self) -> None:
         """Note that there is a first token, if this is it."""
-        if not self._begun:
-            self._begun = True
-            self._first_token.observe(time.monotonic() - self._asked_at)
+        if not self._first_token_seen:
+            self._first_token_seen = True
+            self._metrics.first_token.observe(time.monotonic() - self._began)
 
     def count(self, read: int, wrote: int) -> None:
         """Count tokens of the prompt and of the answer, once it has ended, in whatever way."""
-        self._tokens.labels("prompt").inc(read)
-        self._tokens.labels("answer").inc(wrote)
+        for kind, number in (("prompt", read), ("answer", wrote)):
+            self._tokens[kind] += number
+            self._metrics.tokens.labels(kind).inc(number)
+
+    def end(self, path: str) -> None:
+        """Count the request among those of its path, now that nothing more comes."""
+        self._seconds = time.monotonic() - self._began
+        self._metrics.in_flight.dec()
+        self._metrics.requests.labels(path, str(self._status or "hung up")).inc()
+        self._metrics.seconds.labels(path).observe(self._seconds)
+
+    def described(self, method: str, path: str) -> dict[str, Any]:
+        """The request's line in the log: when it came, what was asked for and how it went."""
+        return {
+            "time": self._came_at.isoformat(timespec="milliseconds"),
+            "method": method,
+            "path": path,
+            "status": self._status,
+            "seconds": round(self._seconds, 3),
+            **{f"{kind}_tokens": number for kind, number in self._tokens.items() if number},
+            **({} if self._whole else {"hung_up": True}),
+        }
 
 
-class CountRequests:
-    """Counts what comes and how it ends."""
-
-    def __init__(self, app: ASGIApp, metrics: Metrics, paths: frozenset[str], uncounted: frozenset[str]) -> None:
-        self._app = app
-        self._metrics = metrics
-        self._paths = paths
-        self._uncounted = uncounted
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the call on, and count it when it ends."""
-        if scope["type"] != "http" or scope["path"] in self._uncounted:
-            await self._app(scope, receive, send)
-            return
-        path, status = scope["path"] if scope["path"] in self._paths else OTHER, "hung up"
-
-        async def send_and_note(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = str(message["status"])
-            await send(message)
-
-        with self._metrics.in_flight.track_inprogress(), self._metrics.seconds.labels(path).time():
-            try:
-                await self._app(scope, receive, send_and_note)
-            finally:
-                self._metrics.requests.labels(path, status).inc()
+def meter_of(request: Request) -> Meter:
+    """What the answer to a request is measured with."""
+    meter: Meter = request.scope[METER]
+    return meter

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from engines.http import ApiError
+from engines.errors import ApiError
 
 if TYPE_CHECKING:
     from starlette.requests import Request

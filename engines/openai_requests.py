@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
-from pydantic_core import from_json
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from engines.http import ApiError
-from engines.text_model import Sampling
-
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
-
-Request = TypeVar("Request", bound=BaseModel)
+from engines.demanded_calls import schema_of
+from engines.errors import ApiError
+from engines.text_model import Sampling, Schema
 
 DEFAULT_COMPLETION_TOKENS = 16
 """OpenAI's default of `max_tokens` in /v1/completions; a chat's answer may fill the context."""
+
+
+_ONLY = {"n": (None, 1), "best_of": (None, 1), "logit_bias": (None, {}), "echo": (None, False), "suffix": (None, "")}
+"""Parameters of which some values alone are served."""
 
 
 class _Strict(BaseModel):
@@ -54,6 +53,13 @@ class _Common(_Strict):
     top_k: Annotated[int, Field(ge=0)] | None = None
     min_p: Annotated[float, Field(ge=0, le=1)] | None = None
     repeat_penalty: Annotated[float, Field(gt=0)] | None = None
+
+    def check(self) -> None:
+        """Refuse what is understood, and not served."""
+        for name, served in _ONLY.items():
+            if (got := getattr(self, name, None)) not in served:
+                message = f"Unsupported value: '{name}' does not support {json.dumps(got)} with this model."
+                raise ApiError(400, f"{message} Leave it out.", param=name, code="unsupported_value")
 
     def stop_sequences(self) -> tuple[str, ...]:
         """The stop sequences, of which none is empty."""
@@ -128,11 +134,29 @@ class ResponseFormat(BaseModel):
     type: Literal["text", "json_object", "json_schema"]
     json_schema: JsonSchema | None = None
 
-    def as_schema(self) -> str | None:
+    def as_schema(self) -> Schema | None:
         """The schema that the answer is held to; any JSON object where none is named."""
         if self.type == "text":
             return None
-        return json.dumps(self.json_schema.schema_ if self.json_schema else {"type": "object"})
+        schema = self.json_schema.schema_ if self.json_schema else {"type": "object"}
+        return Schema(json.dumps(schema), "response_format")
+
+
+class NamedFunction(BaseModel):
+    """A function, by its name."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    name: str
+
+
+class NamedTool(BaseModel):
+    """The one tool that is to be called."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    type: Literal["function"]
+    function: NamedFunction
 
 
 class ChatRequest(_Common):
@@ -144,7 +168,7 @@ class ChatRequest(_Common):
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     response_format: ResponseFormat | None = None
     tools: list[dict[str, Any]] | None = None
-    tool_choice: Literal["auto", "none"] | None = None
+    tool_choice: Literal["auto", "none", "required"] | NamedTool | None = None
     chat_template_kwargs: dict[str, Any] | None = None
     """What the model's chat template itself can be told, such as `enable_thinking`."""
 
@@ -156,21 +180,55 @@ class ChatRequest(_Common):
     service_tier: str | None = None
     store: bool | None = None
 
+    def check(self) -> None:
+        """As of every request; a call cannot be demanded of nothing."""
+        super().check()
+        demands = self.tool_choice == "required" or isinstance(self.tool_choice, NamedTool)
+        if demands and not self.demanded:
+            message = "Invalid value for 'tool_choice': it demands a call, and no tool of 'tools' is meant by it."
+            raise ApiError(400, message, param="tool_choice", code="invalid_value")
+
+    @property
+    def offered(self) -> list[dict[str, Any]] | None:
+        """The tools that the model is told of."""
+        return None if self.tool_choice == "none" else self.tools
+
+    @property
+    def demanded(self) -> list[dict[str, Any]]:
+        """The tools of which one must be called; none: the model may do as it likes."""
+        if self.tool_choice == "required":
+            return self.tools or []
+        if isinstance(self.tool_choice, NamedTool):
+            wanted = self.tool_choice.function.name
+            return [tool for tool in self.tools or () if (tool.get("function") or {}).get("name") == wanted]
+        return []
+
+    @property
+    def held_to(self) -> Schema | None:
+        """The schema of the answer: a demanded call's, or that of `response_format`."""
+        if self.demanded:
+            return self._schema_of_a_call()
+        return self.response_format.as_schema() if self.response_format else None
+
+    def _schema_of_a_call(self) -> Schema:
+        try:
+            return Schema(schema_of(self.demanded), "tools")
+        except ValueError as error:
+            message = f"Invalid schema for 'tools': {error}."
+            raise ApiError(400, message, param="tools", code="invalid_value") from error
+
     def template_settings(self) -> dict[str, Any]:
         """What the chat template is told: not to think where the first word is held to a schema already."""
-        thinks = (
-            {} if self.response_format is None or self.response_format.type == "text" else {"enable_thinking": False}
-        )
-        reserved = {"messages", "tools", "functions", "function_call", "tool_choice"}
+        thinks = {"enable_thinking": False} if self.held_to else {}
+        reserved = {"messages", "tools", "functions", "function_call", "tool_choice", "begin"}
         asked = self.chat_template_kwargs or {}
         return {**thinks, **{name: value for name, value in asked.items() if name not in reserved}}
 
     def sampling(self, room: int) -> Sampling:
         """How the answer is drawn, where the context has this much room for it."""
         wanted = self.max_completion_tokens or self.max_tokens or room
-        schema = self.response_format.as_schema() if self.response_format else None
         logprobs = (self.top_logprobs or 0) if self.logprobs else None
-        return Sampling(max_tokens=wanted, logprobs=logprobs, json_schema=schema, **self.drawn())
+        return Sampling(max_tokens=wanted, logprobs=logprobs, held_to=self.held_to, **self.drawn())
 
 
 class CompletionRequest(_Common):
@@ -186,66 +244,3 @@ class CompletionRequest(_Common):
         """How the answer is drawn, where the context has this much room for it."""
         wanted = self.max_tokens or min(DEFAULT_COMPLETION_TOKENS, room)
         return Sampling(max_tokens=wanted, logprobs=self.logprobs, **self.drawn())
-
-
-def parse(kind: type[Request], body: bytes) -> Request:
-    """The request that a body holds; else what OpenAI would say is wrong with it."""
-    try:
-        data = from_json(body)  # as pydantic reads it: strictly, so that no text holds half a character
-    except ValueError:
-        raise ApiError(400, "We could not parse the JSON body of your request.") from None
-    try:
-        request = kind.model_validate_json(body)
-    except ValidationError as error:
-        raise _refusal(error.errors(include_url=False), data) from None
-    if isinstance(request, _Common):
-        _refuse_what_is_not_served(request)
-    return request
-
-
-def _refuse_what_is_not_served(request: _Common) -> None:
-    only = {"n": (None, 1), "best_of": (None, 1), "logit_bias": (None, {}), "echo": (None, False), "suffix": (None, "")}
-    for name, served in only.items():
-        if (got := getattr(request, name, None)) not in served:
-            message = f"Unsupported value: '{name}' does not support {json.dumps(got)} with this model."
-            raise ApiError(400, f"{message} Leave it out.", param=name, code="unsupported_value")
-
-
-def _refusal(errors: list[ErrorDetails], data: Any) -> ApiError:
-    # Of a value that may be of several types pydantic reports each attempt: the one that got furthest was meant.
-    error = max(errors, key=lambda error: len(_path(error["loc"], data)))
-    param, kind, got = _path(error["loc"], data), error["type"], error["input"]
-    if kind == "missing":
-        return ApiError(400, f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter")
-    if kind == "extra_forbidden":
-        return ApiError(400, f"Unknown parameter: '{param}'.", param=param, code="unknown_parameter")
-    if kind.endswith("_type") and kind != "none_required":
-        what = f"Invalid type for '{param}': got {_json_type(got)} instead. {error['msg']}."
-        return ApiError(400, what, param=param, code="invalid_type")
-    return ApiError(400, f"Invalid value for '{param}': {error['msg']}.", param=param, code="invalid_value")
-
-
-def _path(loc: tuple[str | int, ...], data: Any) -> str:
-    """The place in the request, as in `messages[0].content`; without the steps that are pydantic's own (unions)."""
-    path, here = "", data
-    for index, step in enumerate(loc):
-        if isinstance(step, int):
-            path += f"[{step}]"
-        elif index == 0 or (isinstance(here, dict) and (step in here or index == len(loc) - 1)):
-            path += f".{step}" if path else step
-        else:
-            continue
-        here = _at(here, step)
-    return path
-
-
-def _at(data: Any, step: str | int) -> Any:
-    try:
-        return data[step]
-    except (KeyError, IndexError, TypeError):
-        return None
-
-
-def _json_type(value: Any) -> str:
-    names = {bool: "a boolean", int: "an integer", float: "a number", str: "a string", list: "an array"}
-    return names.get(type(value), "null" if value is None else "an object")

@@ -6,7 +6,7 @@ import asyncio
 import math
 import time
 
-from engines.http import ApiError
+from engines.errors import ApiError
 
 WAIT_SECONDS = 60.0
 """How long a request waits for its place before it is told to come back."""

@@ -14,8 +14,10 @@ import aiohttp
 from pydantic_core import from_json
 from starlette.responses import Response
 
-from engines.http import HEALTH, ApiError, EventStream, body_of, broken
-from engines.metrics import METRICS, Metrics
+from engines.errors import ApiError, broken
+from engines.http import EventStream, body_of
+from engines.metrics import METRICS, Metrics, meter_of
+from engines.middleware import HEALTH
 from engines.usage import TAIL, usage_in
 
 if TYPE_CHECKING:
@@ -101,7 +103,7 @@ class Proxy:
         body = await body_of(request)
         self._model.check(_model_of(body))
         exchange = _Exchange("POST", self._url + request.url.path, self._key, body)
-        pieces = self._in_place(exchange, self.metrics.meter())
+        pieces = self._in_place(exchange, meter_of(request))
         await anext(pieces)  # before the response begins: a refusal must still be a status
         if exchange.streams:
             return EventStream(_events(pieces))

@@ -22,7 +22,8 @@ from engines import deep_gemm
 from engines.child import Child, free_port, own_environment
 from engines.child_api import ChildApi, RefusedError
 from engines.engine import WeightsError
-from engines.http import ApiError, api, api_key
+from engines.errors import ApiError
+from engines.http import api, api_key
 from engines.one_model import OneModel
 from engines.places import Places
 from engines.prompts import FIRST_ANSWER_TOKENS, FIRST_REQUEST, WARM_UP_ANSWER_TOKENS, WARM_UP_TEXT, repeated

@@ -7,7 +7,7 @@ held back only while it may be the beginning of a mark.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from engines.tool_calls import ToolCall, Types, read_call
 
@@ -57,8 +57,37 @@ class Said:
     call: ToolCall | None = None
 
 
-class SpeechReader:
+class Reader(Protocol):
     """Reads one answer."""
+
+    def feed(self, text: str) -> list[Said]:
+        """What is certain after some more text."""
+
+    def rest(self) -> list[Said]:
+        """What was held back, now that no more comes."""
+
+
+class CallReader:
+    """Reads an answer that is held to be one call, and nothing else."""
+
+    def __init__(self) -> None:
+        self._held = ""
+
+    def feed(self, text: str) -> list[Said]:
+        """Nothing: half a call is none."""
+        self._held += text
+        return []
+
+    def rest(self) -> list[Said]:
+        """The call; its text where the answer was cut off before its end."""
+        try:
+            return [Said(call=read_call(self._held, {}))]
+        except ValueError:
+            return [Said(text=self._held)]
+
+
+class SpeechReader:
+    """Reads an answer in which a model thinks, speaks and calls as it likes."""
 
     def __init__(self, style: Style, types: Types, prompt: str) -> None:
         self._style = style

@@ -29,6 +29,15 @@ class Prompt:
 
 
 @dataclass(frozen=True)
+class Schema:
+    """A JSON schema that an answer is held to."""
+
+    text: str
+    param: str
+    """The part of the request that it is made from, for who hears that it cannot be followed."""
+
+
+@dataclass(frozen=True)
 class Sampling:
     """How an answer is drawn. The defaults are OpenAI's, and llama.cpp's where OpenAI has none."""
 
@@ -44,8 +53,7 @@ class Sampling:
     stop: tuple[str, ...] = ()
     logprobs: int | None = None
     """How many of the likeliest tokens to name beside each token; none: no log-probabilities at all."""
-    json_schema: str | None = None
-    """A JSON schema that the answer is held to."""
+    held_to: Schema | None = None
 
 
 @dataclass(frozen=True)
@@ -85,9 +93,17 @@ class TextModel(Protocol):
         """The prompt of a plain text."""
 
     def chat_prompt(
-        self, messages: Sequence[dict[str, Any]], tools: list[dict[str, Any]] | None, **settings: Any
+        self,
+        messages: Sequence[dict[str, Any]],
+        tools: list[dict[str, Any]] | None,
+        *,
+        begin: str = "",
+        **settings: Any,
     ) -> Prompt:
-        """The prompt of a conversation; `ValueError` where the chat template refuses it. Settings are its own."""
+        """The prompt of a conversation, with the words that the answer begins with.
+
+        `ValueError` where the chat template refuses it. Settings are the template's own.
+        """
 
     def generate(self, prompt: Prompt, sampling: Sampling, hung_up: Event) -> Iterator[Piece]:
         """The answer, in the model's thread; ends within a token (or a batch of the prompt) when nobody listens."""

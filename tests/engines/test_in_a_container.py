@@ -1,12 +1,13 @@
 """The engine where users meet it: deployed, snapshotted and restored by the local Modal."""
 
+import json
 import subprocess
 import sys
 import time
 
 import pytest
 from serving import service
-from stage import WEIGHTS
+from stage import ROOT, WEIGHTS
 
 from service.code import code_digest
 from spec.deployment import Deployment
@@ -47,6 +48,11 @@ def test_the_twin_is_never_restored(chat):
     assert list(starts[0]["phases"]) == ["imports", "load", "serve", "first_answer"]
 
 
+def requests(stage):
+    """The lines of the service's log that tell of requests."""
+    return [json.loads(line) for line in stage.logs().splitlines() if line.startswith('{"time":')]
+
+
 def tell(stage, **rest):
     """A story told by a container that is then ended, so that the next one is told by another."""
     with stage.http() as client:
@@ -84,16 +90,21 @@ def test_a_client_that_hangs_up_ends_its_answer(chat):
             next(response.iter_lines())
         assert client.post("/v1/completions", json={"prompt": "1, 2,", "max_tokens": 1}).status_code == 200
     deadline = time.monotonic() + 30
-    while "POST /v1/completions: 200, hung up" not in chat.logs():
+    while not any(line.get("hung_up") for line in requests(chat)):
         assert time.monotonic() < deadline, chat.logs()
         time.sleep(0.2)
 
 
-def test_the_log_holds_no_prompt(chat):
+def test_the_log_of_requests_is_what_advise_reads_and_holds_no_prompt(chat, tmp_path):
     with chat.http() as client:
         client.post("/v1/completions", json={"prompt": "xyzzy", "max_tokens": 1})
-    assert "POST /v1/completions: 200 in" in chat.logs()
-    assert "xyzzy" not in chat.logs()
+    logs, trace = chat.logs(), tmp_path / "requests.jsonl"
+    assert "xyzzy" not in logs
+    trace.write_text("".join(f"{line}\n" for line in logs.splitlines() if line.startswith('{"time":')))
+    coldsnap = [sys.executable, "-c", "from cli.main import main; main()"]
+    told = [*coldsnap, "advise", str(trace), "--restored", "0.3", "--request-seconds", "0.2", "--json"]
+    said = subprocess.run(told, cwd=ROOT, text=True, capture_output=True, check=True).stdout
+    assert json.loads(said)["requests"] == len(requests(chat)) >= 1
 
 
 def test_a_start_that_fails_leaves_a_record_with_its_error(stage, image_id):

@@ -1,6 +1,10 @@
 """What a service tells Prometheus, read with Prometheus' own parser."""
 
 import asyncio
+import json
+import logging
+import time
+from datetime import UTC, datetime
 
 import httpx
 import pytest
@@ -12,6 +16,7 @@ from starlette.routing import Route
 
 from engines.http import api
 from engines.metrics import Metrics
+from engines.middleware import REQUEST_LOG
 from engines.one_model import OneModel
 from engines.openai_api import OpenAiApi
 from engines.places import Places
@@ -56,6 +61,42 @@ def test_requests_and_their_tokens_are_counted(address, stream):
     assert samples[("coldsnap_first_token_seconds_count",)] == 1
     assert samples[("coldsnap_request_seconds_count", ("path", "/v1/completions"))] == 1
     assert samples[("coldsnap_requests_in_flight",)] == 0
+
+
+@pytest.fixture
+def log(caplog):
+    """So many lines of the log of requests, read as JSON: a line comes after the end of its answer."""
+    caplog.set_level(logging.INFO, REQUEST_LOG)
+
+    def lines(count):
+        deadline = time.monotonic() + 30
+        while len(found := [one.message for one in caplog.records if one.name == REQUEST_LOG]) < count:
+            assert time.monotonic() < deadline, found
+            time.sleep(0.01)
+        return [json.loads(message) for message in found]
+
+    return lines
+
+
+def test_every_request_is_a_line_of_json_with_its_tokens_and_without_its_words(address, log):
+    came = datetime.now(UTC)
+    httpx.post(f"{address}/v1/completions?why=xyzzy", json={"prompt": "xyzzy", "max_tokens": 5, "temperature": 0})
+    httpx.get(f"{address}/health")
+    (line,) = log(1)
+    assert datetime.fromisoformat(line.pop("time")) >= came.replace(microsecond=0)
+    assert line.pop("seconds") > 0
+    assert line.pop("prompt_tokens") > 1
+    assert line == {"method": "POST", "path": "/v1/completions", "status": 200, "answer_tokens": 5}
+
+
+def test_who_hangs_up_is_told_in_the_log(address, log):
+    body = {"prompt": "1, 2,", "max_tokens": 200, "stream": True, "logprobs": 1}
+    with httpx.stream("POST", f"{address}/v1/completions", json=body, timeout=60) as response:
+        next(response.iter_lines())
+    assert httpx.post(f"{address}/v1/completions", json={"prompt": "1", "max_tokens": 1}, timeout=60).is_success
+    first, second = log(2)
+    assert (first["status"], first["hung_up"]) == (200, True)
+    assert "hung_up" not in second
 
 
 def test_refusals_are_counted_by_their_status(address):

@@ -140,6 +140,86 @@ def test_no_tool_is_told_of_where_none_is_to_be_called(client, model):
     assert "<tools>" not in model.asked
 
 
+@pytest.fixture(scope="module")
+def free(model):
+    """A client of the same engine, whose words are its own."""
+    engine = model._engine
+    with (
+        serving(OpenAiApi(engine, engine._turns, 0).app(None)) as url,
+        openai.OpenAI(base_url=f"{url}/v1", api_key="x", max_retries=0) as client,
+    ):
+        yield client
+
+
+CITY = {"type": "string", "enum": ["Ulm", "Rome"]}
+NAMED = {"type": "function", "function": {"name": "weather"}}
+PLACES = {
+    "type": "object",
+    "properties": {"place": {"$ref": "#/$defs/City"}, "days": {"type": "integer"}},
+    "required": ["place"],
+    "additionalProperties": False,
+    "$defs": {"City": CITY},
+}
+TRAVEL = [
+    {"type": "function", "function": {"name": "weather", "parameters": PLACES}},
+    {"type": "function", "function": {"name": "train", "parameters": {**PLACES, "$defs": {"City": {"const": "Bonn"}}}}},
+    {"type": "function", "function": {"name": "stop"}},
+]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_call_that_is_demanded_is_made_by_a_model_that_never_learnt_to_call(free, stream):
+    answer = ask(free, tools=TRAVEL, tool_choice=NAMED, max_tokens=60, temperature=0, stream=stream)
+    choices = [chunk.choices[0] for chunk in answer] if stream else answer.choices
+    messages = [choice.delta if stream else choice.message for choice in choices]
+    ((call,),) = [message.tool_calls for message in messages if message.tool_calls]
+    assert call.function.name == "weather"
+    assert json.loads(call.function.arguments)["place"] in {"Ulm", "Rome"}
+    assert not any(message.content for message in messages)
+    assert choices[-1].finish_reason == "tool_calls"
+
+
+def test_each_tool_keeps_its_own_definitions(free):
+    (call,) = ask(free, tools=TRAVEL[1:2], tool_choice="required", max_tokens=60).choices[0].message.tool_calls
+    assert (call.function.name, json.loads(call.function.arguments)["place"]) == ("train", "Bonn")
+
+
+def test_a_demanded_call_may_be_that_of_any_tool(free):
+    answers = [ask(free, tools=TRAVEL, tool_choice="required", max_tokens=60, temperature=2) for _ in range(2)]
+    calls = [call for answer in answers for call in answer.choices[0].message.tool_calls]
+    assert {call.function.name for call in calls} <= {"weather", "train", "stop"}
+    assert len(calls) == 2
+
+
+def test_a_demanded_call_begins_as_the_model_would_begin_one(client, model):
+    model.says = '{"name": "weather", "arguments": {"city": "Ulm"}}'
+    ask(client, tool_choice="required")
+    assert model.asked.endswith("<think>\n\n</think>\n\n<tool_call>")
+
+
+def test_a_demanded_call_that_is_cut_off_is_text(free):
+    (choice,) = ask(free, tool_choice="required", max_tokens=2).choices
+    assert choice.message.tool_calls is None
+    assert choice.message.content
+    assert choice.finish_reason == "length"
+
+
+@pytest.mark.parametrize(
+    ("change", "param"),
+    [
+        ({"tools": None}, "tool_choice"),
+        ({"tool_choice": {"type": "function", "function": {"name": "nothing"}}}, "tool_choice"),
+        ({"tools": [{"type": "function", "function": {"name": "f", "parameters": {"$ref": "https://x/y"}}}]}, "tools"),
+        ({"tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "odd"}}}]}, "tools"),
+    ],
+    ids=["no tools", "an unknown tool", "a schema elsewhere", "a type that is none"],
+)
+def test_a_call_that_cannot_be_made_is_not_demanded(free, change, param):
+    with pytest.raises(openai.BadRequestError) as refused:
+        ask(free, **{"tool_choice": "required", **change})
+    assert refused.value.param == param
+
+
 def test_marks_that_are_control_tokens_are_read_too(model):
     """As in Gemma 4, whose tokenizer would otherwise leave them out; this model has a mark of its own."""
     engine = model._engine
