@@ -12,25 +12,21 @@ import argparse
 import asyncio
 import json
 import os
-import subprocess
 import sys
-import time
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
-from platform import python_version
 from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks"), str(ROOT / "tests/engines")]
 
-from engines import caches  # noqa: E402 - found below the root
+import starts  # noqa: E402 - what it needs is found below the root
+from starts import Start  # noqa: E402
+
+from engines import caches  # noqa: E402
 from engines.clock import Phases, process_started_at  # noqa: E402
-from engines.driver import first_gpu  # noqa: E402
-from engines.engine import Engine  # noqa: E402
 from spec import ServiceSpec  # noqa: E402
 from spec.deployment import Definition, Deployment  # noqa: E402
-from spread import Spread, machine  # noqa: E402
 
 TRANSFORMER = {
     "num_layers": 8,
@@ -77,19 +73,14 @@ def _arguments() -> argparse.Namespace:
 
 @dataclass(frozen=True)
 class _Starter:
-    """Starts processes of their own, whose result is the last line that they print."""
+    """Starts the engine with these weights."""
 
     weights: Path
 
-    def start(self, role: str, cache: Path) -> dict:
+    def start(self, role: str, cache: Path) -> Start:
         """What one start saw, with these JIT caches."""
-        definition = _definition()
-        environment = {**os.environ, **definition.engine.ENVIRONMENT, "JIT_CACHES": str(cache)}
-        command = [sys.executable, __file__, str(self.weights), os.devnull, "--role", role]
-        began = time.time()
-        output = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
-        print(f"{role}: {time.time() - began:.1f} s: {output.splitlines()[-1]}", flush=True)
-        return json.loads(output.splitlines()[-1])
+        environment = {**_definition().engine.ENVIRONMENT, "JIT_CACHES": str(cache)}
+        return starts.start([str(self.weights), os.devnull, "--role", role], environment)
 
 
 def _measure(arguments: argparse.Namespace) -> None:
@@ -99,37 +90,23 @@ def _measure(arguments: argparse.Namespace) -> None:
         if not (arguments.weights / "model_index.json").is_file():
             starter.start("write", cache)
         starter.start("cold", cache)  # fills the page cache and the JIT caches
-        starts = {
+        seen = {
             "cold, JIT caches empty": [starter.start("cold", Path(folder, str(run))) for run in range(arguments.runs)],
             "cold, JIT caches warm": [starter.start("cold", cache) for _ in range(arguments.runs)],
             "service, JIT caches warm": [starter.start("service", cache) for _ in range(arguments.runs)],
         }
     arguments.result.parent.mkdir(parents=True, exist_ok=True)
-    arguments.result.write_text(json.dumps(_result(starts), indent=2) + "\n")
+    arguments.result.write_text(json.dumps(_result(seen), indent=2) + "\n")
 
 
-def _result(starts: dict[str, list[dict]]) -> dict:
-    seen = [start for runs in starts.values() for start in runs]
+def _result(seen: dict[str, list[Start]]) -> dict:
+    title = "FLUX.2 [klein] 9B, random weights, bf16, 1024x1024, 4 steps; seconds, page cache warm"
+    said = {start["answer"] for runs in seen.values() for start in runs}
     return {
-        "title": "FLUX.2 [klein] 9B, random weights, bf16, 1024x1024, 4 steps; seconds, page cache warm",
-        "command": " ".join(["python", *sys.argv]),
-        "date": time.strftime("%Y-%m-%d"),
-        "hardware": {"machine": machine(), "gpu": first_gpu("name", "driver_version", "memory.total")},
-        "versions": {
-            "python": python_version(),
-            **{name: version(name) for name in ("torch", "diffusers", "transformers", "triton")},
-        },
-        "same_answer": len({start["answer"] for start in seen}) == 1,
-        "figures": {name: _spread(runs) for name, runs in starts.items()},
-        "runs": starts,
-    }
-
-
-def _spread(runs: list[dict]) -> dict[str, dict]:
-    figures = {name: Spread([run["seconds"][name] for run in runs]) for name in runs[0]["seconds"]}
-    return {
-        name: {"median": round(each.median, 3), "min": min(each.runs), "max": max(each.runs), "runs": len(each.runs)}
-        for name, each in figures.items()
+        **starts.provenance(title, ("torch", "diffusers", "transformers", "triton")),
+        "same_answer": len(said) == 1,
+        "figures": starts.figures(seen),
+        "runs": seen,
     }
 
 
@@ -150,33 +127,17 @@ def _start(weights: Path, role: str) -> None:
     for phase in ("load", "serve") if role == "cold" else ("load", "warm_up", "release", "resume", "serve"):
         with phases(phase):
             getattr(engine, phase)()
-    seen = asyncio.run(_answers(engine, phases))
+    seen = asyncio.run(starts.answers(engine, phases))
     size = sum(file.stat().st_size for file in weights.rglob("*.safetensors")) / 1e9
     rate = {"weights_gb": round(size, 2), "load_gb_per_s": round(size / phases.seconds["load"], 2)}
     print(json.dumps({**seen, **rate, **_gpu()}))
 
 
-async def _answers(engine: Engine, phases: Phases) -> dict:
-    with phases("first_answer"):
-        answer = await engine.first_answer()
-    phases.since("to_first_answer", process_started_at())
-    with phases("second_answer"):
-        again = await engine.first_answer()
-    return {"seconds": phases.seconds, "answer": answer, "again_the_same": again == answer}
-
-
 def _gpu() -> dict[str, float]:
-    """GiB of GPU memory in use, and the rate of a page-locked copy: no load is faster."""
+    """GiB of GPU memory in use, and what the link to it can do."""
     import torch  # noqa: PLC0415
 
-    used = torch.cuda.memory_allocated() / 2**30
-    pinned = torch.empty(2**31, dtype=torch.uint8, pin_memory=True)
-    pinned.to("cuda")
-    torch.cuda.synchronize()
-    began = time.perf_counter()
-    pinned.to("cuda", non_blocking=True)
-    torch.cuda.synchronize()
-    return {"gpu_gib": round(used, 2), "link_gb_per_s": round(2**31 / 1e9 / (time.perf_counter() - began), 1)}
+    return {"gpu_gib": round(torch.cuda.memory_allocated() / 2**30, 2), "link_gb_per_s": starts.link_gb_per_s()}
 
 
 def _write(weights: Path) -> None:
