@@ -56,6 +56,8 @@ IMAGE: Table = {
     "run": Effect.BUILD,
     "weights": Effect.BUILD,
     "weights_sha256": Effect.BUILD,
+    "files": Effect.BUILD,
+    "files_sha256": Effect.BUILD,
     "backend": Effect.REPLACE,
     "environment": Effect.REPLACE,
 }

@@ -11,6 +11,7 @@ import re
 import shlex
 from collections import deque
 from contextlib import redirect_stdout, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import modal
@@ -70,6 +71,8 @@ def layers(recipe: Recipe) -> modal.Image:
         image = image.apt_install(*recipe.apt)
     if recipe.pip:
         image = image.pip_install(*recipe.pip, extra_index_url=recipe.extra_index)
+    for place, file in recipe.files.items():
+        image = image.add_local_file(file, place, copy=True)
     if recipe.run:
         image = image.run_commands(*recipe.run)
     return _with_weights(image, recipe)
@@ -86,7 +89,8 @@ def _with_weights(image: modal.Image, recipe: Recipe) -> modal.Image:
     if weights is None:
         return image
     if weights.path:
-        return image.add_local_file(weights.path, f"{WEIGHTS}/{weights.file}", copy=True)
+        add = image.add_local_dir if Path(weights.path).is_dir() else image.add_local_file
+        return add(weights.path, f"{WEIGHTS}/{weights.file}", copy=True)
     secrets = [modal.Secret.from_name(weights.token_secret)] if weights.token_secret else []
     script = image.add_local_file(fetching.__file__, _SCRIPT, copy=True)
     return script.run_commands(fetch_command(weights), secrets=secrets)

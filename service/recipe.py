@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from functools import cached_property
-from hashlib import file_digest, sha256
+from hashlib import sha256
 from pathlib import Path
 
+from pydantic import Field
+
+from service.local_files import digest_of
 from service.placement import placement
 from spec import ServiceSpec, Weights
 from spec.frozen import Frozen
@@ -29,7 +32,10 @@ class Recipe(Frozen):
     weights: Weights | None = None
     """What the image holds of them; none: they are on a Volume."""
     weights_sha256: str | None = None
-    """Of a file of this machine: every other source names its content."""
+    """Of files of this machine: every other source names its content."""
+    files: dict[str, str] = Field(default_factory=dict)
+    """Files of this machine, by their place in the image."""
+    files_sha256: dict[str, str] = Field(default_factory=dict)
 
     @classmethod
     def of(cls, service: ServiceSpec) -> Recipe:
@@ -46,6 +52,8 @@ class Recipe(Frozen):
             run=image.run,
             weights=baked.as_source() if baked else None,
             weights_sha256=sha256_of(baked) if baked else None,
+            files=image.files,
+            files_sha256={place: digest_of(Path(file)) for place, file in image.files.items()},
         )
 
     @cached_property
@@ -66,8 +74,5 @@ def package(requirement: str) -> str:
 
 
 def sha256_of(weights: Weights) -> str | None:
-    """The hash of a file of this machine; none where the weights come from elsewhere."""
-    if weights.path is None:
-        return None
-    with Path(weights.path).open("rb") as content:
-        return file_digest(content, "sha256").hexdigest()
+    """The hash of a file or folder of this machine; none where the weights come from elsewhere."""
+    return digest_of(Path(weights.path)) if weights.path else None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from service.gguf import NotWholeError, numbers
+from service.local_files import UnfitError, size_of
 
 if TYPE_CHECKING:
     from spec import ServiceSpec
@@ -15,16 +17,17 @@ _BYTES_OF_A_NUMBER = 2
 
 
 def weights_bytes(service: ServiceSpec) -> int | None:
-    """Of a file of this machine, else what the service declares; none where it declares nothing."""
+    """Of a file or folder of this machine, else what the service declares; none where it declares nothing."""
     declared = service.weights.size_gb
-    if file := _local_file(service):
-        return file.stat().st_size
+    if path := service.weights.path:
+        with suppress(UnfitError):  # which is a rule's matter
+            return size_of(Path(path))
     return int(declared * 1e9) if declared else None
 
 
 def is_declared(service: ServiceSpec) -> bool:
     """Whether the size of the weights is only what the service says of it."""
-    return _local_file(service) is None
+    return service.weights.path is None
 
 
 def cache_bytes(service: ServiceSpec) -> int | None:

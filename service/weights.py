@@ -18,11 +18,10 @@ from modal.exception import NotFoundError
 from modal.types import FileEntryType
 
 from engines.weights import FetchError, source_of
-from service import live
+from service import live, local_files
 from service.failure import Failure
 from service.images import BuildOutput
 from service.process import serve
-from service.recipe import sha256_of
 from spec import Weights
 from spec.deployment import WEIGHTS_TAG, weights_volume
 
@@ -86,11 +85,16 @@ def _fetched(name: str, folder: str, weights: Weights, progress: Progress) -> li
 
 
 def _uploaded(volume: modal.Volume, folder: str, weights: Weights) -> list[dict[str, Any]]:
-    """A file of this machine: the one source that goes through it."""
-    file = Path(str(weights.path))
+    """A file or a folder of this machine: the one source that goes through it."""
+    found = local_files.carried(Path(str(weights.path)))
+    files = {f"{weights.file}/{name}".rstrip("/"): file for name, file in found.items()}
     with volume.batch_upload(force=True) as batch:
-        batch.put_file(file, f"{folder}/{weights.file}")
-    return [{"name": weights.file, "size": file.stat().st_size, "sha256": sha256_of(weights)}]
+        for name, file in files.items():
+            batch.put_file(file, f"{folder}/{name}")
+    return [
+        {"name": name, "size": file.stat().st_size, "sha256": local_files.digest_of(file)}
+        for name, file in files.items()
+    ]
 
 
 def _look(request: dict[str, Any], progress: Progress) -> dict[str, Any]:

@@ -31,6 +31,9 @@ class Image(Frozen):
         default=None, description="A second index of Python packages; none: the engine's own for CUDA, on a GPU."
     )
     env: dict[str, str] = Field(default_factory=dict)
+    files: dict[Annotated[str, StringConstraints(pattern=r"^/.*[^/]$")], str] = Field(
+        default_factory=dict, description="Files of this machine, by the place where the image is to have each."
+    )
     run: tuple[str, ...] = ()
 
 

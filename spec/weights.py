@@ -50,7 +50,7 @@ class Weights(Frozen):
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = Field(
         default=None, description="The hash of the file at the url, 64 digits."
     )
-    path: str | None = Field(default=None, description="A file on this machine.")
+    path: str | None = Field(default=None, description="A file or a folder on this machine.")
     token_secret: str | None = Field(
         default=None, description="Name of the Modal Secret that holds HF_TOKEN, for a gated or private repository."
     )
@@ -112,7 +112,7 @@ class Weights(Frozen):
     def folder(self, content: str | None) -> str:
         """The folder on a Volume for what this source holds: another revision or file is another folder.
 
-        `content` is the hash of a file of this machine, whose path says nothing of what is in it.
+        `content` is the hash of a file or folder of this machine, whose path says nothing of what is in it.
         """
         what = self.as_source().model_dump_json(exclude={"token_secret", "path"}, exclude_none=True)
         digest = sha256(f"{what} {self.file} {content or ''}".encode()).hexdigest()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from service.preflight.rule import Machine, Rule, Severity, Violation
@@ -50,6 +52,15 @@ def openmp_is_there(service: ServiceSpec, _: Machine) -> Iterator[Violation]:
     needs = _NEEDS_OPENMP & {package(one) for one in (*engine.REQUIREMENTS, *image.pip)}
     if needs and not _HAS_OPENMP & {*engine.APT, *image.apt}:
         yield Violation(f"{', '.join(sorted(needs))} needs libgomp1, and the image has none.")
+
+
+def files_are_there(service: ServiceSpec, _: Machine) -> Iterator[Violation]:
+    """They are read on the machine that deploys."""
+    for place, file in service.image.files.items():
+        if not Path(file).is_file() or not os.access(file, os.R_OK):
+            yield Violation(
+                f'"{file}" is no file in {Path.cwd()} that this user may read.', where=f"image.files.{place}"
+            )
 
 
 def cuda_is_there(service: ServiceSpec, _: Machine) -> Iterator[Violation]:
@@ -185,5 +196,13 @@ RULES = (
         "certificates that are checked",
         certificates_are_checked,
         "Take it out, and add the authority's certificate to the image where one is missing.",
+    ),
+    Rule(
+        "CS043",
+        Severity.ERROR,
+        "image.files",
+        "files for the image that are there",
+        files_are_there,
+        "Give the path of each file.",
     ),
 )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from service.gguf import NotWholeError, check_whole
+from service.local_files import UnfitError, carried
 from service.placement import ON_A_VOLUME_ABOVE_GB, placement
 from service.preflight.rule import Machine, Rule, Severity, Violation
 from service.sizes import weights_bytes
@@ -25,26 +26,34 @@ _GATED = re.compile(
 
 
 def weights_are_there(service: ServiceSpec, _: Machine) -> Iterator[Violation]:
-    """The file is read on the machine that deploys."""
-    path = service.weights.path
-    if path and not _readable(path):
-        why = "may not be read by this user" if Path(path).is_file() else f"is no file in {Path.cwd()}"
-        yield Violation(f'"{path}" {why}.')
+    """They are read on the machine that deploys: a file, or all files of a folder.
+
+    What a link in a folder leads to outside of it would not be there in the image.
+    """
+    if path := service.weights.path:
+        try:
+            carried(Path(path))
+        except UnfitError as error:
+            yield Violation(f"{error}.")
 
 
 def weights_are_whole(service: ServiceSpec, _: Machine) -> Iterator[Violation]:
     """A GGUF file that is cut off, or is none, is copied into the image and then refused at every start."""
+    for file in _local_files(service):
+        if file.suffix != ".gguf":
+            continue
+        try:
+            check_whole(file)
+        except NotWholeError as error:
+            yield Violation(f'"{file}" {error}.')
+
+
+def _local_files(service: ServiceSpec) -> list[Path]:
+    """None where they come from elsewhere, or are not there, which is another rule's matter."""
     path = service.weights.path
-    if not path or not _readable(path) or Path(path).suffix != ".gguf":
-        return
-    try:
-        check_whole(Path(path))
-    except NotWholeError as error:
-        yield Violation(f'"{path}" {error}.')
-
-
-def _readable(path: str) -> bool:
-    return Path(path).is_file() and os.access(path, os.R_OK)
+    with suppress(UnfitError):
+        return list(carried(Path(path)).values()) if path else []
+    return []
 
 
 def gated_weights_have_a_token(service: ServiceSpec, _: Machine) -> Iterator[Violation]:
@@ -93,7 +102,7 @@ RULES = (
         "weights.path",
         "weights that are there",
         weights_are_there,
-        "Give the path of the weights' file.",
+        "Give the path of the weights' file, or of a folder that has them.",
     ),
     Rule(
         "CS006",

@@ -158,6 +158,7 @@ CASES = [
     ("CS030", CPU, service(image={"run": ["curl -H 'Bearer ghp_" + "a" * 36 + "' https://x"]}), service()),
     ("CS031", MODAL, env(PYTHONHTTPSVERIFY="0"), env(PYTHONHTTPSVERIFY="1")),
     ("CS031", MODAL, service(image={"run": ["curl -sk https://x"]}), service(image={"run": ["curl -s https://x"]})),
+    ("CS043", CPU, service(image={"files": {"/a": "/no"}}), service(image={"files": {"/a": __file__}})),
     ("CS032", GPU, on_gpu(weights=hub("black-forest-labs/FLUX.2-klein-9B")), on_gpu(weights=hub())),
     (
         "CS032",
@@ -234,6 +235,47 @@ def test_a_missing_weights_file_is_refused(tmp_path: Path) -> None:
     assert problem.startswith(f'chat.weights.path: "{file}" is no file in {Path.cwd()}.')
     file.touch()
     assert not any("CS002" in line for line in said(weights={"path": str(file)}))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder of weights, with something beside it."""
+    (tmp_path / "model/part").mkdir(parents=True)
+    (tmp_path / "elsewhere").touch()
+    return tmp_path / "model"
+
+
+def test_a_folder_without_a_file_is_refused(folder: Path) -> None:
+    (problem,) = said(weights={"path": str(folder)})
+    assert f'"{folder}" is a folder without a file.' in problem
+    (folder / "part/config.json").touch()
+    assert said(weights={"path": str(folder)}) == []
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("../elsewhere", "is a link that leads out of the folder."),
+        ("part", "is a link to a folder, and those are not followed."),
+        ("gone", "is no regular file."),
+    ],
+)
+def test_a_link_that_is_lost_on_the_way_is_refused_and_one_to_a_file_beside_it_is_not(
+    folder: Path, target: str, words: str
+) -> None:
+    (folder / "config.json").touch()
+    (folder / "same.json").symlink_to("config.json")
+    assert said(weights={"path": str(folder)}) == []
+    (folder / "link").symlink_to(target)
+    (problem,) = said(weights={"path": str(folder)})
+    assert f'"{folder}/link" {words}' in problem
+
+
+def test_every_gguf_of_a_folder_is_looked_at(tmp_path: Path) -> None:
+    (tmp_path / "model-00001-of-00002.gguf").write_bytes(b"GGUF")
+    (problem,) = said(weights={"path": str(tmp_path)})
+    assert "model-00001-of-00002.gguf" in problem
+    assert problem.endswith("[CS006]")
 
 
 @pytest.fixture(scope="module")

