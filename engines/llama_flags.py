@@ -78,6 +78,15 @@ def for_options(flags: Flags, options: LlamaServerOptions, *, gpu_layers: int, m
     ]
 
 
+def for_images(flags: Flags, mmproj: Path, *, on_gpu: bool) -> list[str]:
+    """What lets this build read images by a file beside the model's; it goes to the GPU where the model does."""
+    if "--mmproj" not in flags:
+        raise UnknownFlagError(
+            f"this llama-server has no --mmproj, so it reads no images: leave {mmproj.name} out of weights.files"
+        )
+    return ["--mmproj", str(mmproj), *([] if on_gpu else flags.if_known("--no-mmproj-offload"))]
+
+
 def _flash_attention(flags: Flags, wanted: str) -> list[str]:
     """Builds before autumn 2025 have a switch, which is off where it is not named, and no `auto`."""
     if flags.takes_value("--flash-attn"):

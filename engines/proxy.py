@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from engines.errors import ApiError, broken
 from engines.http import EventStream, body_of
+from engines.media import check_media
 from engines.metrics import METRICS, Metrics, meter_of
 from engines.middleware import HEALTH
 from engines.usage import TAIL, usage_in
@@ -67,12 +68,13 @@ class _Exchange:
 class Proxy:
     """A server that listens on the loopback, as the service's users see it."""
 
-    def __init__(self, url: str, key: str, model: OneModel, places: Places) -> None:
+    def __init__(self, url: str, key: str, model: OneModel, places: Places, *, takes_media: bool = True) -> None:
         self.metrics = Metrics(lambda: places.waiting, self._its_metrics)
         self._url = url
         self._key = key
         self._model = model
         self._places = places
+        self._takes_media = takes_media
 
     async def _its_metrics(self) -> bytes:
         """What the server tells Prometheus itself; nothing if it cannot."""
@@ -101,13 +103,24 @@ class Proxy:
     async def answer(self, request: Request) -> Response:
         """Pass on what asks the model, once there is a place for it."""
         body = await body_of(request)
-        self._model.check(_model_of(body))
+        self._check(body)
         exchange = _Exchange("POST", self._url + request.url.path, self._key, body)
         pieces = self._in_place(exchange, meter_of(request))
         await anext(pieces)  # before the response begins: a refusal must still be a status
         if exchange.streams:
             return EventStream(_events(pieces))
         return await _whole(exchange, pieces)
+
+    def _check(self, body: bytes) -> None:
+        """Refuse what the server is not to see; it reads the rest, and says what is wrong with it."""
+        try:
+            asked = from_json(body)
+        except ValueError:
+            raise ApiError(400, "We could not parse the JSON body of your request.") from None
+        if isinstance(asked, dict):
+            name = asked.get("model")
+            self._model.check(name if isinstance(name, str) else None)
+            check_media(asked, taken=self._takes_media)
 
     async def _in_place(self, exchange: _Exchange, meter: Meter) -> AsyncIterator[bytes]:
         taken_at = await self._places.take()
@@ -122,16 +135,6 @@ class Proxy:
         finally:
             self._places.leave(taken_at)
             meter.count(*usage_in(end))
-
-
-def _model_of(body: bytes) -> str | None:
-    """The model that a request names; the server reads the rest, and says what is wrong with it."""
-    try:
-        asked = from_json(body)
-    except ValueError:
-        raise ApiError(400, "We could not parse the JSON body of your request.") from None
-    name = asked.get("model") if isinstance(asked, dict) else None
-    return name if isinstance(name, str) else None
 
 
 async def _whole(exchange: _Exchange, pieces: AsyncIterator[bytes]) -> Response:

@@ -19,7 +19,8 @@ class LlamaServerOptions(LlamaOptions):
         default=None, description="Which of several weights' files is the model; none: the only one that is a .gguf."
     )
     mmproj: str | None = Field(
-        default=None, description="Which of the weights' files reads images (mmproj-F16.gguf); none: text only."
+        default=None,
+        description="Which of the weights' files reads images; none: the only one called mmproj, if there is one.",
     )
     n_ctx: int = Field(default=4096, ge=8, description="Tokens of context, prompt and answer together, of a request.")
     slots: int = Field(default=1, ge=1, description="Requests that are answered at once; the others wait their turn.")

