@@ -1,4 +1,4 @@
-"""Every engine there is. A new one is a line here, a module of its options beside this one, and what it runs as."""
+"""Every engine there is; docs/adding-an-engine.md says how one is added."""
 
 from typing import Annotated
 
