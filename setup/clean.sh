@@ -13,5 +13,5 @@ if [ -x .venv/bin/python ]; then
   .venv/bin/python -m localmodal destroy
 fi
 say "Removing $COLDSNAP_HOME and .venv"
-rm -rf "$COLDSNAP_HOME" .venv *.egg-info
+rm -rf "$COLDSNAP_HOME" .venv build *.egg-info
 find . -name __pycache__ -type d -prune -exec rm -rf {} +

