@@ -106,8 +106,8 @@ class Steady(Project):
         return str(answer.raise_for_status().json()["choices"][0]["text"])
 
     def log(self) -> str:
-        """The log of all of the service's containers."""
-        return self.client("app", "logs", NAME)
+        """The log of all of the service's containers. Without a word of how much, one gets the last 100 entries."""
+        return self.client("app", "logs", NAME, "--tail", "10000")
 
     def wait_until_nothing_runs(self) -> None:
         """Until no operation and no container is left."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+from tempfile import NamedTemporaryFile
 
 import pytest
 from grpclib import GRPCError
@@ -89,11 +90,10 @@ async def test_containers_and_plain_processes_each_have_their_own_files_of_an_im
 
 async def test_files_that_cannot_be_made_again_are_an_error_that_says_why(tmp_path):
     home = Home(tmp_path / "local")
-    (tmp_path / "there").touch()
-    async with open_workshop(home, "process") as workshop:
-        image = await workshop.build(*PLAIN, f"RUN test -e {tmp_path}/there")
-        shutil.rmtree(workshop.layers)
-    (tmp_path / "there").unlink()
+    with NamedTemporaryFile(dir="/var/tmp") as there:  # an image has a /tmp of its own
+        async with open_workshop(home, "process") as workshop:
+            image = await workshop.build(*PLAIN, f"RUN test -e {there.name}")
+            shutil.rmtree(workshop.layers)
     async with open_workshop(home, "process") as workshop:
         with pytest.raises(ImageError, match=rf"image {image.id} has no files here.*line 2: RUN test -e"):
             await workshop.images.layers(image.id)
