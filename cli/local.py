@@ -51,6 +51,12 @@ def env() -> None:
         typer.echo(f"export {name}={shlex.quote(value)}")
 
 
+@app.command()
+def recorded() -> None:
+    """Print as JSON what a control plane that records was sent (COLDSNAP_RECORD=1)."""
+    typer.echo(json.dumps(local_control_plane("recorded"), indent=2))
+
+
 def _hand_over(*verb: str) -> None:
     done = subprocess.run([sys.executable, "-m", "localmodal", *verb], check=False)
     raise typer.Exit(done.returncode)

@@ -9,10 +9,13 @@ import logging
 import os
 import sys
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from localmodal import control
 from localmodal.home import Home
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 _VERBS = {
     "start": "start the daemon unless it runs; print the environment of a client",
@@ -21,6 +24,7 @@ _VERBS = {
     "env": "the environment of a client of the running daemon",
     "logs": "what the daemon wrote",
     "capabilities": "what this machine can do, and what is missing for more",
+    "recorded": "what a control plane that records (COLDSNAP_RECORD=1) was sent",
     "destroy": "end the daemon and remove everything that it has made",
     "serve": "be the daemon",
 }
@@ -37,7 +41,7 @@ def main() -> int:
             return _serve(home, arguments.ready_fd)
         if arguments.verb == "logs":
             return _logs(home, follow=arguments.follow)
-        sys.stdout.write(json.dumps(_answer(home, arguments.verb)) + "\n")
+        sys.stdout.write(json.dumps(_ANSWERS[arguments.verb](home)) + "\n")
     except (control.ControlError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -56,23 +60,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _answer(home: Home, verb: str) -> Any:
-    match verb:
-        case "start":
-            return control.start(home)
-        case "stop":
-            return {"stopped": control.stop(home)}
-        case "status":
-            return control.status(home)
-        case "env":
-            return control.environment(home)
-        case "capabilities":
-            return _capabilities(home)
-        case _:
-            control.destroy(home)
-            return {"removed": str(home.root)}
-
-
 def _capabilities(home: Home) -> dict[str, Any]:
     from localmodal.worker.capabilities import (  # noqa: PLC0415 (the other verbs answer faster without)
         capabilities_of_this_machine,
@@ -83,6 +70,22 @@ def _capabilities(home: Home) -> dict[str, Any]:
         return asdict(await capabilities_of_this_machine(home, await find_tools(home)))
 
     return asyncio.run(find_out())
+
+
+def _destroy(home: Home) -> dict[str, Any]:
+    control.destroy(home)
+    return {"removed": str(home.root)}
+
+
+_ANSWERS: Mapping[str, Callable[[Home], Any]] = {
+    "start": control.start,
+    "stop": lambda home: {"stopped": control.stop(home)},
+    "status": control.status,
+    "env": control.environment,
+    "capabilities": _capabilities,
+    "recorded": control.recorded,
+    "destroy": _destroy,
+}
 
 
 def _logs(home: Home, *, follow: bool) -> int:

@@ -8,6 +8,7 @@ from localmodal.apps.apps import Apps
 from localmodal.apps.deployments import Deployments
 from localmodal.apps.functions import Functions
 from localmodal.apps.web_names import WebNames
+from localmodal.images.builder import LocalBuilder
 from localmodal.images.container_layers import ContainerLayers
 from localmodal.images.library import Images
 from localmodal.images.process_layers import ProcessLayers
@@ -23,6 +24,8 @@ from localmodal.objects.queues import Queues
 from localmodal.objects.secrets import Secrets
 from localmodal.objects.transfers import Transfers
 from localmodal.objects.volumes import Volumes
+from localmodal.recording.containers import NoContainers, RecordingScheduler
+from localmodal.recording.images import RecordedImages
 from localmodal.tasks.calls import Calls
 from localmodal.tasks.launcher import TaskLauncher
 from localmodal.tasks.logs import Logs
@@ -48,9 +51,12 @@ async def assemble(plane: Plane, http: socket.socket, closing: AsyncExitStack) -
     _add_apps(plane, port)
     front = _front(plane)
     closing.push_async_callback(front.close)
-    plane.worker = await Worker.open(plane.home, port, front.serve)
-    closing.push_async_callback(plane.worker.close)
-    _add_images(plane)
+    if plane.home.records:
+        _record_images(plane)
+    else:
+        plane.worker = await Worker.open(plane.home, port, front.serve)
+        closing.push_async_callback(plane.worker.close)
+        _build_images(plane)
     closing.push_async_callback(plane.images.close)
     closing.push_async_callback(plane.scheduler.close)
     closing.push_async_callback(await front.serve(http))
@@ -77,7 +83,11 @@ def _add_apps(plane: Plane, port: int) -> None:
     plane.web_names = WebNames(Labels(store), Urls(port), plane.environments)
     plane.logs = Logs(plane.home.logs)
     plane.records = TaskRecords(store, plane.logs)
-    plane.scheduler = Scheduler(plane.apps, plane.functions, plane.calls, plane.records, TaskLauncher(plane))
+    kind: type[Scheduler]
+    kind, plane.launcher = (
+        (RecordingScheduler, NoContainers()) if plane.home.records else (Scheduler, TaskLauncher(plane))
+    )
+    plane.scheduler = kind(plane.apps, plane.functions, plane.calls, plane.records, plane.launcher)
     plane.calls.runner = plane.scheduler
     plane.deployments = Deployments(plane.apps, plane.functions, plane.scheduler, plane.web_names)
 
@@ -99,13 +109,19 @@ def _front(plane: Plane) -> Front:
     )
 
 
-def _add_images(plane: Plane) -> None:
+def _record_images(plane: Plane) -> None:
+    """What containers would be made of."""
+    recorded = RecordedImages()
+    plane.mounts = Mounts(plane.store, plane.contents, plane.home.root / "layers/mounts")
+    plane.images = Images(plane.store, recorded, recorded, plane.logs, plane.secrets)
+
+
+def _build_images(plane: Plane) -> None:
     """What containers are made of: in overlays where this machine can mount some, else in plain folders."""
     mountable = plane.worker.capabilities.containers
     folder = plane.home.disk if mountable else plane.home.root / "layers"
     plane.mounts = Mounts(plane.store, plane.contents, folder / "mounts")
     kind = ContainerLayers if mountable else ProcessLayers
     layers = kind(folder / "images", plane.worker.runtime, plane.home.cache)
-    plane.images = Images(
-        plane.store, layers, plane.logs, plane.mounts, plane.secrets, plane.volumes, plane.home.temporary
-    )
+    builder = LocalBuilder(layers, plane.mounts, plane.secrets, plane.volumes, plane.home.temporary)
+    plane.images = Images(plane.store, layers, builder, plane.logs, plane.secrets)

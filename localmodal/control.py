@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from localmodal.endpoint import Endpoint, Lock, own_version
+from localmodal.home import RECORD
 from localmodal.store import Store
 from localmodal.token import Token
 
@@ -125,7 +126,7 @@ def environment(home: Home) -> dict[str, str]:
 def status(home: Home) -> dict[str, Any]:
     """What runs: the daemon, the apps, their containers, the snapshots."""
     running = Endpoint.read(home)
-    report: dict[str, Any] = {"running": running is not None, "home": str(home.root)}
+    report: dict[str, Any] = {"running": running is not None, "home": str(home.root), "records": home.records}
     if running:
         report |= {**asdict(running), "stale": running.version != own_version()}
         report |= {"server_url": running.server_url, "http_url": f"http://127.0.0.1:{running.http_port}"}
@@ -157,6 +158,21 @@ def _bad_snapshots(home: Home) -> list[dict[str, Any]]:
     from localmodal.worker.snapshots.library import all_failures  # noqa: PLC0415 (the other verbs answer faster without)
 
     return [{**asdict(one), "given_up": one.given_up} for one in all_failures(home.disk / "snapshots")]
+
+
+def recorded(home: Home) -> dict[str, Any]:
+    """What a control plane that records was sent, whether it runs or not."""
+    from localmodal.recording.report import report  # noqa: PLC0415 (the other verbs answer faster without)
+
+    if not home.records:
+        raise ControlError(f"This control plane builds and runs what it is sent. With {RECORD}=1 another one records.")
+    if not home.database.exists():
+        raise ControlError("Nothing was recorded yet. `coldsnap local start` starts the control plane that does.")
+    store = Store(home.database)
+    try:
+        return report(store)
+    finally:
+        store.close()
 
 
 def destroy(home: Home) -> None:

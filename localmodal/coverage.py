@@ -70,6 +70,24 @@ The stack `local` talks to a control plane of its own on this machine. An unmodi
 - Blobs (payloads over 2 MiB) and results of calls are kept for seven days.
 - A nameless secret (`Secret.from_dict`) or mount that is the same again is the same object, so that a deployment
   without changes is no new definition.
+
+## To see what would be sent to Modal
+
+With `COLDSNAP_RECORD=1` every `coldsnap local` command means another control plane, in a home of its own, that writes
+down what it is sent and neither builds nor starts any of it. It needs no rights, and takes any GPU by its name. In a
+subshell, with a state of its own so that Pulumi takes nothing of it for deployed:
+
+```
+( export COLDSNAP_RECORD=1 PULUMI_BACKEND_URL="file://$(mktemp -d)" PULUMI_CONFIG_PASSPHRASE=
+  coldsnap local start && eval "$(coldsnap local env)"
+  pulumi stack init glm-4.7-flash && pulumi up --yes --skip-preview
+  coldsnap local recorded; coldsnap local stop )
+```
+
+The last line prints as JSON what has arrived: apps with their functions, images with their lines, volumes, secrets. Of
+a named secret only the names are shown; the variables of `env=` and `Secret.from_dict`, which are the same to the
+client, have their values. Whatever needs a container is refused, and says so: the update ends at weights that a
+function would fetch to a Volume (`weights.place: image` makes lines of the image of it), else at the warm-up.
 """
 
 

@@ -6,6 +6,9 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+RECORD = "COLDSNAP_RECORD"
+"""The variable that means the control plane that records, in all commands."""
+
 
 def coldsnap_home() -> Path:
     """$COLDSNAP_HOME, else `coldsnap` in the XDG data folder (freedesktop.org's base directory specification)."""
@@ -20,11 +23,14 @@ class Home:
     """Every path of the control plane, by name."""
 
     root: Path
+    records: bool = False
+    """Its control plane writes down what it is sent, and neither builds nor starts any of it: see `recording`."""
 
     @classmethod
     def default(cls) -> "Home":
-        """The folder of this user's control plane."""
-        return cls(coldsnap_home() / "local")
+        """The folder of this user's control plane; with $COLDSNAP_RECORD=1 that of the one that records."""
+        records = os.environ.get(RECORD, "") not in {"", "0"}
+        return cls(coldsnap_home() / ("recorded" if records else "local"), records)
 
     @property
     def tag(self) -> str:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from localmodal.store import Store
     from localmodal.tasks.calls import Calls
     from localmodal.tasks.logs import Logs
+    from localmodal.tasks.pool import Launcher
     from localmodal.tasks.scheduler import Scheduler
     from localmodal.tasks.tasks import TaskRecords
     from localmodal.web.access import ServerTokens
@@ -57,6 +58,8 @@ class Plane:
     records: TaskRecords
     web_names: WebNames
     worker: Worker
+    """Only where containers run."""
+    launcher: Launcher
     scheduler: Scheduler
     deployments: Deployments
 

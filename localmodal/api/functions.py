@@ -8,11 +8,10 @@ from grpclib import GRPCError, Status
 from modal_proto import api_pb2
 
 from localmodal.api.group import Group
-from localmodal.apps.definitions import DEFAULT_MAX_CONTAINERS, default_settings, refuse_what_is_not_served
+from localmodal.apps.definitions import DEFAULT_MAX_CONTAINERS, default_settings
 from localmodal.apps.layout import class_handle, function_handle, handle_of
 from localmodal.errors import not_found
 from localmodal.ids import new_id
-from localmodal.images.config import ImageError
 from localmodal.messages import copy_shared
 
 if TYPE_CHECKING:
@@ -39,8 +38,7 @@ class FunctionCalls(Group):
         """Writes a function's definition down. It runs once `AppPublish` names it."""
         app, data = self._app(request.app_id), _data(request)
         for ranked in data.ranked_functions:
-            refuse_what_is_not_served(ranked.function)
-            await self._make_client_layer(ranked.function.image_id)
+            await self.plane.launcher.prepare(ranked.function)
         function_id = self.plane.functions.new_id(app.id, request.existing_function_id)
         definition_id = self.plane.functions.define(app.id, data)
         function = api_pb2.Function()
@@ -52,14 +50,6 @@ class FunctionCalls(Group):
             handle_metadata=function_handle(function, app.id, definition_id),
             function_data=_with_shared_fields(data, function),
         )
-
-    async def _make_client_layer(self, image_id: str) -> None:
-        """Now, while somebody watches a deployment, and not at the first call; it is made once for every Python."""
-        try:
-            config = await self.plane.images.config(image_id)
-            await self.plane.images.client_layer(config.python_series)
-        except ImageError as error:
-            raise GRPCError(Status.FAILED_PRECONDITION, str(error)) from error
 
     def _app(self, app_id: str) -> App:
         app = self.plane.apps.get(app_id)
@@ -135,7 +125,7 @@ class FunctionCalls(Group):
     ) -> api_pb2.FunctionUpdateSchedulingParamsResponse:
         """Changes how a function scales, until its next deployment."""
         function = self.plane.functions.override(request.function_id, request.settings)
-        self.plane.scheduler.pool(function.id).settings_changed()
+        self.plane.scheduler.rescale(function.id)
         return api_pb2.FunctionUpdateSchedulingParamsResponse(current_settings=function.settings)
 
     async def FunctionGetSchedulingParams(

@@ -64,20 +64,11 @@ class Draft(Protocol):
         """Removes what was made; nothing happens after `finish`."""
 
 
-class Layers(Protocol):
-    """All layers of this machine, by name."""
+class Files(Protocol):
+    """What images consist of, by the names of their layers."""
 
     kind: str
     """A layer of one kind is none of the other: each has its own files of an image."""
-
-    async def machine(self) -> tuple[str, ...]:
-        """What lies below every image."""
-
-    async def python(self, python: Python, *, plain_name: bool) -> str:
-        """The layer with that Python in /usr/local, made at the first call."""
-
-    async def draft(self, name: str, below: Sequence[str], output: Output) -> Draft:
-        """Begins a layer on top of others. `output` takes what its commands write."""
 
     def stack(self, names: Sequence[str]) -> tuple[Path, ...]:
         """The folders of an image, the lowest first; what a container is started from."""
@@ -90,3 +81,16 @@ class Layers(Protocol):
 
     def sweep(self, keep: Collection[str]) -> None:
         """Removes every other layer and what an earlier daemon left half-made."""
+
+
+class Layers(Files, Protocol):
+    """All layers of this machine, and how new ones come to be."""
+
+    async def machine(self) -> tuple[str, ...]:
+        """What lies below every image."""
+
+    async def python(self, python: Python, *, plain_name: bool) -> str:
+        """The layer with that Python in /usr/local, made at the first call."""
+
+    async def draft(self, name: str, below: Sequence[str], output: Output) -> Draft:
+        """Begins a layer on top of others. `output` takes what its commands write."""

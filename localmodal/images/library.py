@@ -14,31 +14,27 @@ import hashlib
 import logging
 import platform
 import secrets
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from grpclib import GRPCError
 from modal_proto import api_pb2
 
 from localmodal.ids import id_from_digest, new_id
-from localmodal.images.bases import series_of_mount
-from localmodal.images.build import Build, Built, Inputs
 from localmodal.images.config import ImageError
-from localmodal.images.context import Context
 from localmodal.images.records import ImageRecords
 from localmodal.images.tools import client_image, tool_image
-from localmodal.worker.container import Bind, ContainerError
+from localmodal.worker.container import ContainerError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
+    from localmodal.images.build import Built
+    from localmodal.images.builder import Builder
     from localmodal.images.config import ImageConfig
-    from localmodal.images.layers import Layers
+    from localmodal.images.layers import Files
     from localmodal.images.records import ImageRecord
-    from localmodal.objects.mounts import Mounts
     from localmodal.objects.secrets import Secrets
-    from localmodal.objects.volumes import Volumes
     from localmodal.store import Store
     from localmodal.tasks.logs import Entry, Logs
 
@@ -53,23 +49,12 @@ _FORMAT = "1"
 class Images:
     """All images of this control plane."""
 
-    def __init__(
-        self,
-        store: Store,
-        layers: Layers,
-        logs: Logs,
-        mounts: Mounts,
-        secrets_: Secrets,
-        volumes: Volumes,
-        temporary: Path,
-    ) -> None:
-        self.records = ImageRecords(store, layers.kind)
-        self._layers = layers
+    def __init__(self, store: Store, files: Files, builder: Builder, logs: Logs, secrets_: Secrets) -> None:
+        self.records = ImageRecords(store, files.kind)
+        self._files = files
+        self._builder = builder
         self._logs = logs
-        self._mounts = mounts
         self._secrets = secrets_
-        self._volumes = volumes
-        self._temporary = temporary
         self._builds: dict[str, asyncio.Task[None]] = {}
 
     def open(self) -> None:
@@ -77,13 +62,13 @@ class Images:
         for record in self.records.never_built():
             self._forget(record)
         for record in self.records.all():
-            if record.built and not self._layers.complete(record.built.layers):
+            if record.built and not self._files.complete(record.built.layers):
                 self.records.lose(record.id)
         kept = self._kept()
         for record in self.records.all():
             if record.id not in kept:
                 self._forget(record)
-        self._layers.sweep({name for record in kept.values() if record.built for name in record.built.layers})
+        self._files.sweep({name for record in kept.values() if record.built for name in record.built.layers})
 
     def _kept(self) -> dict[str, ImageRecord]:
         """Images that were not deleted, and whatever such were built upon."""
@@ -153,9 +138,8 @@ class Images:
         task_log = self._logs.open(record.task_id)
         image = self.records.definition(record.id)
         try:
-            with tempfile.TemporaryDirectory(dir=self._temporary, prefix="context-") as folder:
-                inputs = await self._inputs(image, Path(folder))
-                built = await Build(record.id, inputs, self._layers, task_log).run(image)
+            base = await self._built(record.base_id) if record.base_id else None
+            built = await self._builder.build(record.id, image, base, self._tool, task_log)
             self.records.finish(record.id, built)
             self._get_client_ready(record, built)
         except (ContainerError, OSError) as error:
@@ -170,31 +154,6 @@ class Images:
             self.records.fail(record.id, f"the local builder failed: {error!r}; its log says more")
         finally:
             task_log.close()
-
-    async def _inputs(self, image: api_pb2.Image, folder: Path) -> Inputs:
-        _refuse_unserved(image)
-        base_id = image.base_images[0].image_id if image.base_images else ""
-        return Inputs(
-            base=await self._built(base_id) if base_id else None,
-            context=await self._context(image, folder),
-            secrets=self._secrets.environment(image.secret_ids),
-            volumes=tuple(
-                Bind(self._volumes.path(mount.volume_id, mount.sub_path), mount.mount_path, mount.read_only)
-                for mount in image.volume_mounts
-            ),
-            build_args=dict(image.build_args),
-        )
-
-    async def _context(self, image: api_pb2.Image, folder: Path) -> Context:
-        for file in image.context_files:
-            path = folder / file.filename.lstrip("/")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(file.data)
-        folders, python = [folder], None
-        if mount_id := image.context_mount_id:
-            python = series_of_mount(self._mounts.name(mount_id))
-            folders.append(await self._mounts.layer(mount_id))
-        return Context(tuple(folders), self._tool, python)
 
     async def _built(self, image_id: str) -> Built:
         """What the image consists of, once its files are there."""
@@ -224,12 +183,12 @@ class Images:
 
     async def layers(self, image_id: str) -> tuple[Path, ...]:
         """The folders that a container of the image is started from, the lowest first."""
-        return self._layers.stack((await self._built(image_id)).layers)
+        return self._files.stack((await self._built(image_id)).layers)
 
     async def config(self, image_id: str) -> ImageConfig:
         """What a container of the image must know, in paths as it sees them."""
         built = await self._built(image_id)
-        return self._layers.seen(built.config, built.layers)
+        return self._files.seen(built.config, built.layers)
 
     async def client_layer(self, python_series: str) -> Path:
         """The layer with the client and its dependencies for a series of Python; made at the first call."""
@@ -248,7 +207,7 @@ class Images:
         record = await self.wait(self.get_or_create(_own_request(image)).id)
         if record.built is None:
             raise ImageError(f"an image that the control plane itself needs cannot be built: {record.error}")
-        return self._layers.stack(record.built.layers)[-1]
+        return self._files.stack(record.built.layers)[-1]
 
 
 def _own_request(image: api_pb2.Image) -> api_pb2.ImageGetOrCreateRequest:
@@ -263,13 +222,3 @@ def _machine() -> tuple[str, ...]:
     """What tells one machine's layers from another's: they hold programs for its processor and its distribution."""
     release = platform.freedesktop_os_release()
     return platform.machine(), release.get("ID", ""), release.get("VERSION_ID", "")
-
-
-def _refuse_unserved(image: api_pb2.Image) -> None:
-    if image.HasField("build_function"):
-        raise ImageError("Image.run_function is not served by the local builder: use run_commands instead")
-    if image.gpu_config.gpu_type:
-        raise ImageError(
-            f"the layer asks for a {image.gpu_config.gpu_type} while it is built: the local builder gives no GPU to a"
-            " build. Leave out `gpu=` of this layer; functions keep theirs."
-        )

@@ -33,7 +33,7 @@ async def clean_up(plane: Plane) -> None:
     plane.mounts.delete_unused(in_use)
     plane.calls.delete_old()
     plane.records.delete_old()
-    plane.worker.discard_snapshots_of_all_but(plane.functions.live())
+    plane.launcher.keep_snapshots(plane.functions.live())
     plane.blobs.delete_old()
     await plane.volumes.delete_unknown()
     referenced = plane.blobs.referenced() | plane.mounts.referenced()

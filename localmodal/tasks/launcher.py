@@ -6,18 +6,21 @@ import logging
 import shutil
 from typing import TYPE_CHECKING
 
+from grpclib import GRPCError, Status
 from modal_proto import api_pb2
 
 from localmodal.api.groups import make_groups
 from localmodal.api.server import Service
+from localmodal.apps.definitions import refuse_what_is_not_served
 from localmodal.apps.layout import app_layout
 from localmodal.ids import new_id
+from localmodal.images.config import ImageError
 from localmodal.tasks.task_server import TaskServer
 from localmodal.worker.container import Bind
 from localmodal.worker.worker import TaskLaunch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     from localmodal.plane import Plane
@@ -37,6 +40,15 @@ class TaskLauncher:
         self._plane = plane
         self._service = Service(make_groups(plane), lambda *_: None)  # who reaches its socket is that container
         self._servers: dict[str, TaskServer] = {}
+
+    async def prepare(self, definition: api_pb2.Function) -> None:
+        """The client's layer is made once for every Python."""
+        refuse_what_is_not_served(definition)
+        try:
+            image = await self._plane.images.config(definition.image_id)
+            await self._plane.images.client_layer(image.python_series)
+        except ImageError as error:
+            raise GRPCError(Status.FAILED_PRECONDITION, str(error)) from error
 
     async def launch(self, task: Task) -> RunningTask:
         """Starts a task's container."""
@@ -123,3 +135,7 @@ class TaskLauncher:
         task.log.system(text)
         log.warning("%s (%s): %s", task.function.tag, task.id, text)
         self._plane.worker.mark_bad(task.container.snapshot, reason)
+
+    def keep_snapshots(self, function_ids: Collection[str]) -> None:
+        """Those of functions that no app has any more are of no use."""
+        self._plane.worker.discard_snapshots_of_all_but(set(function_ids))

@@ -19,7 +19,7 @@ from localmodal.tasks.tasks import Phase, Task, in_words, result_of
 from localmodal.worker.container import ContainerError, Exit
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterable, Sequence
+    from collections.abc import Awaitable, Collection, Iterable, Sequence
 
     from localmodal.apps.functions import Function, Functions
     from localmodal.tasks.calls import Calls, Input
@@ -41,6 +41,12 @@ _DRAIN_GRACE = 30.0
 class Launcher(Protocol):
     """Starts containers."""
 
+    async def prepare(self, definition: api_pb2.Function) -> None:
+        """Makes what a first start would wait for, while somebody watches a deployment.
+
+        FAILED_PRECONDITION, by name, for what a definition asks for and never would get here.
+        """
+
     async def launch(self, task: Task) -> RunningTask:
         """Starts a task's container, restored or cold. ContainerError if it cannot."""
 
@@ -49,6 +55,9 @@ class Launcher(Protocol):
 
     def lost_faith(self, task: Task, reason: str) -> None:
         """A restored container ended before it asked for work: its snapshot is not to be used again."""
+
+    def keep_snapshots(self, function_ids: Collection[str]) -> None:
+        """Removes the snapshots of all other functions."""
 
 
 class Pool:

@@ -110,6 +110,10 @@ class Scheduler:
             if function.id in self._pools or function.settings.min_containers:
                 self.pool(function.id).settings_changed()
 
+    def rescale(self, function_id: str) -> None:
+        """How one function scales was changed; FAILED_PRECONDITION if its app does not run."""
+        self.pool(function_id).settings_changed()
+
     async def retire(self, function_id: str, reason: str) -> None:
         """A function is in no version that runs: its calls end with the reason."""
         if pool := self._pools.pop(function_id, None):

@@ -92,7 +92,7 @@ async def test_files_sent_along_and_files_of_the_context_mount_are_copied(worksh
     sent = await workshop.build(
         "FROM base", "COPY /.in.txt /usr/local/share/", base=image.id, files={"/.in.txt": "sent"}
     )
-    root = str((await workshop.images.layers(sent.id))[-1]) if workshop.images._layers.kind == "process" else ""
+    root = str((await workshop.images.layers(sent.id))[-1]) if workshop.images._files.kind == "process" else ""
     program = f"import os; path = '{root}/root/pack/a.txt'; print(open(path).read(), oct(os.stat(path).st_mode)[-3:])"
     assert await workshop.python(sent, program) == "of the mount 640"
     assert await workshop.python(sent, "import sys; print(open(sys.prefix + '/share/.in.txt').read())") == "sent"

@@ -141,7 +141,7 @@ async def test_a_deleted_file_of_a_lower_layer_stays_deleted(containers):
 
 
 async def test_a_volume_is_there_while_the_image_is_built(containers):
-    volumes = containers.images._volumes
+    volumes = containers.images._builder.volumes
     volume = volumes.get_or_create(
         Wish.of(api_pb2.VolumeGetOrCreateRequest(deployment_name="v", object_creation_type=1)), 1
     )

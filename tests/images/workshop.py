@@ -12,6 +12,7 @@ from modal_proto import api_pb2
 
 from localmodal.home import Home, coldsnap_home
 from localmodal.ids import new_id
+from localmodal.images.builder import LocalBuilder
 from localmodal.images.container_layers import ContainerLayers
 from localmodal.images.library import Images
 from localmodal.images.process_layers import ProcessLayers
@@ -150,7 +151,8 @@ async def open_workshop(home: Home, kind: str) -> AsyncIterator[Workshop]:
         folder = home.disk if kind == "container" else home.root / "layers"
         mounts = Mounts(store, contents, folder / "mounts")
         layers = (ContainerLayers if kind == "container" else ProcessLayers)(folder / "images", runtime, _cache())
-        images = Images(store, layers, Logs(home.logs), mounts, secrets, volumes, home.temporary)
+        builder = LocalBuilder(layers, mounts, secrets, volumes, home.temporary)
+        images = Images(store, layers, builder, Logs(home.logs), secrets)
         images.open()
         try:
             yield Workshop(home, runtime, images, mounts, contents, folder / "images")

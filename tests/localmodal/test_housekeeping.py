@@ -39,12 +39,12 @@ class Functions:
 
 
 @dataclass
-class Worker:
+class Launcher:
     """Who has snapshots."""
 
     kept: set[str] = field(default_factory=set)
 
-    def discard_snapshots_of_all_but(self, function_ids: set[str]) -> None:
+    def keep_snapshots(self, function_ids: set[str]) -> None:
         self.kept = function_ids
 
 
@@ -64,7 +64,7 @@ class Parts:
         self.functions = Functions()
         self.logs = Logs(root / "logs")
         self.records = TaskRecords(self.store, self.logs)
-        self.worker = Worker()
+        self.launcher = Launcher()
 
     def put(self, data: bytes) -> str:
         sha256 = hashlib.sha256(data).hexdigest()
@@ -183,7 +183,7 @@ async def test_an_ephemeral_object_lives_as_long_as_its_heart_beats(parts):
 
 async def test_snapshots_of_functions_that_are_gone_are_not_kept(parts):
     await clean_up(parts)
-    assert parts.worker.kept == {"fu-live"}
+    assert parts.launcher.kept == {"fu-live"}
 
 
 async def test_a_container_is_forgotten_with_its_output_when_its_time_is_over(parts):
