@@ -6,7 +6,8 @@ Needs a GPU of 80 GB or more, and the packages that `spec.sglang.SglangEngine.RE
 
 - first: a start with empty caches, DeepGEMM's kernels compiled ahead, everything warmed up.
 - cold: starts with the caches that this left, not warmed up, to the first answer: what a snapshot spares.
-- released: the GPU's memory released and taken back on one server, in turn, to the same first answer.
+- released: one start, warmed up; then the GPU's memory released and taken back on that server, in turn, to the same
+  first answer.
 
 Dummy weights take no disk: a load of real ones adds what it takes to read 37 GB. It is no snapshot either; the figures
 of `release` and `resume` are the parts of one that are the engine's own.
@@ -28,7 +29,7 @@ from typing import Annotated, Any
 import qwen3_5_moe
 import typer
 
-from engines import caches
+from engines import caches, deep_gemm
 from engines.clock import Phases
 from engines.driver import first_gpu
 from engines.sglang import Sglang
@@ -67,14 +68,22 @@ def main(
     runs: Annotated[int, typer.Option(min=1)] = 3,
     part: Annotated[list[Part] | None, typer.Option(help="One of the parts, or several; none: all.")] = None,
     kept: Annotated[Path | None, typer.Option(help="A folder of caches to go on with; none: a new one.")] = None,
+    argument: Annotated[list[str] | None, typer.Option(help="A further argument of the server, a word each.")] = None,
+    *,
+    ahead: Annotated[
+        bool, typer.Option(help="Compile DeepGEMM's kernels ahead, or where the server needs them.")
+    ] = True,
 ) -> None:
     """Measure, and write one file."""
+    OPTIONS["arguments"] += argument or []
     service = ServiceSpec.model_validate(SERVICE)
     definition = Deployment.of(service, app_name=service.name, image_id="none", code_digest="none").definition
     os.environ.update(definition.engine.ENVIRONMENT)
     with tempfile.TemporaryDirectory(prefix="coldsnap-benchmark-") as work:
         weights = qwen3_5_moe.write(Path(work, "model"))
         caches.use(kept or Path(work, "caches"), links=False)
+        if not ahead:
+            del os.environ[deep_gemm.CACHE]
         result = measured(lambda: Sglang(definition, weights), part or list(Part), runs)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(provenance(runs) | figures(result) | {"runs": result}, indent=2) + "\n")
@@ -122,11 +131,13 @@ def cold(engine: Sglang) -> dict[str, Any]:
 def released(engine: Sglang, runs: int) -> dict[str, Any]:
     """Rounds of release and resume on one server; whether the weights came back shows in the answer."""
     rounds = []
+    start = Phases()
     try:
-        engine.load()
-        engine.warm_up()
-        engine.serve()
-        before = {"answer": answer(engine, Phases()), "gpu_mib": gpu_mib()}
+        for phase in ("load", "warm_up", "serve"):
+            with start(phase):
+                getattr(engine, phase)()
+            print(start.seconds, flush=True)
+        before = {"answer": answer(engine, start), "phases": start.seconds, "gpu_mib": gpu_mib()}
         for _ in range(runs):
             phases = Phases()
             with phases("release"):
@@ -136,6 +147,7 @@ def released(engine: Sglang, runs: int) -> dict[str, Any]:
                 engine.resume()
             said = answer(engine, phases)
             rounds.append({"phases": phases.seconds, "gpu_mib": left, "same_answer": said == before["answer"]})
+            print(rounds[-1], flush=True)
         return {"before": before, "rounds": rounds}
     finally:
         engine.stop()
