@@ -14,7 +14,7 @@ import modal.experimental
 
 from engines import caches
 from engines.container import Container
-from engines.engine import WEIGHTS_VOLUME
+from engines.engine import START_SECONDS, WEIGHTS_VOLUME
 from engines.middleware import REQUEST_LOG
 from spec.deployment import Deployment
 from spec.gpu import asks_for_gpu
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
 REQUEST_SECONDS = 3600
 """The longest that one answer may take."""
-
-START_SECONDS = 1200
-"""The longest that a start may take, weights of tens of gigabytes and a snapshot included."""
 
 DEPLOYMENT = Deployment.from_environment()
 DEFINITION = DEPLOYMENT.definition

@@ -31,12 +31,22 @@ WEIGHTS_VOLUME = Path("/weights")
 """Where a container sees its Volume of weights, if it has one; `engines.app` mounts it, read-only."""
 
 
+START_SECONDS = 1200
+"""The longest that a start may take, weights of tens of gigabytes and a snapshot included."""
+
+LOAD_SECONDS = START_SECONDS - 100
+"""Of those, how long a server may take until it is ready: the rest is left for what follows, or to tell why not."""
+
+
 class WeightsError(Exception):
     """Weights that cannot be loaded, and what was said of them."""
 
 
 class Engine(Protocol):
-    """One model runtime. The phases 1 to 6 are called once each, in order, 3 to 6 perhaps in a restored copy."""
+    """One model runtime. The phases 1 to 6 are called once each, in order, 3 to 6 perhaps in a restored copy.
+
+    The phases run in one thread, the HTTP API and first answers in one event loop.
+    """
 
     packages: tuple[str, ...]
     """The libraries whose versions a boot record names."""

@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from engines.errors import ApiError
 from engines.metrics import METRICS, Metrics
-from engines.middleware import HEALTH, AnswerFaults, EndOnHangUp, FollowRequests, RequireKey
+from engines.middleware import HEALTH, AnswerFaults, EndOnHangUp, FollowRequests, LimitBody, RequireKey
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from starlette.types import Send
 
     from spec.deployment import Definition
-
-MAX_BODY = 16 * 2**20
-"""Bytes of a request's body; a prompt is far smaller than its context allows."""
 
 
 async def _refused(_: Request, error: Exception) -> Response:
@@ -55,16 +52,6 @@ class _Health:
         """GET /health: 503 while they cannot."""
         ok = self._healthy is None or await self._healthy()
         return JSONResponse({"status": "ok"}) if ok else JSONResponse({"status": "unavailable"}, 503)
-
-
-async def body_of(request: Request) -> bytes:
-    """The request's whole body, up to the limit."""
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY:
-            raise ApiError(413, f"The request is larger than {MAX_BODY} bytes.", code="request_too_large")
-    return bytes(body)
 
 
 class EventStream(StreamingResponse):
@@ -104,6 +91,7 @@ def api(
         Middleware(FollowRequests, metrics=metrics, paths=paths),
         Middleware(AnswerFaults),
         Middleware(EndOnHangUp),
+        Middleware(LimitBody),
         *([Middleware(RequireKey, key=key)] if key else []),
     ]
     handlers: dict[Any, Any] = {

@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from engines.errors import ApiError, broken
-from engines.http import EventStream, api, body_of
+from engines.http import EventStream, api
 from engines.image_model import Painting
 from engines.images_requests import ImageRequest
 from engines.metrics import Metrics, meter_of
@@ -149,7 +149,7 @@ class ImagesApi:
 
     async def generations(self, request: Request) -> Response:
         """POST /v1/images/generations."""
-        asked = parse(ImageRequest, await body_of(request))
+        asked = parse(ImageRequest, await request.body())
         self._one.check(asked.model)
         asked.check()
         drawings = asked.drawings(self._size(asked.size), self._model.steps)

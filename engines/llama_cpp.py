@@ -63,6 +63,7 @@ class LlamaCpp:
     def __init__(self, definition: Definition, weights: Path) -> None:
         assert isinstance(definition.engine, LlamaCppEngine)
         self._definition = definition
+        self._engine = definition.engine
         self._options = definition.engine.options
         self._weights = weights
         self._turns = Turns()
@@ -86,26 +87,25 @@ class LlamaCpp:
     def _open(self) -> llama_cpp.Llama:
         if not self._weights.is_file():
             raise WeightsError(f"{self._weights}: there is no such file in the image; were the weights put there?")
-        options, engine = self._options, self._definition.engine
-        assert isinstance(engine, LlamaCppEngine)
-        on_gpu = asks_for_gpu(self._definition.gpu)
-        threads = options.n_threads or self._cores()
         try:
-            return llama_cpp.Llama(
-                str(self._weights),
-                n_ctx=options.n_ctx,
-                n_batch=options.n_batch,
-                n_threads=threads,
-                n_threads_batch=threads,
-                n_gpu_layers=options.gpu_layers(on_gpu=on_gpu),
-                flash_attn=on_gpu if options.flash_attn is None else options.flash_attn,
-                # A mapped file stays out of the snapshot, and its pages are shared by all containers of a machine.
-                use_mmap=engine.maps_weights(on_gpu=on_gpu),
-                verbose=False,
-            )
+            return llama_cpp.Llama(str(self._weights), **self._arguments(), verbose=False)
         except (ValueError, RuntimeError) as error:
             size = self._weights.stat().st_size
             raise WeightsError(f"{self._weights} ({size:,} bytes): {_complaints.text() or error}") from error
+
+    def _arguments(self) -> dict[str, Any]:
+        options, on_gpu = self._options, asks_for_gpu(self._definition.gpu)
+        threads = options.n_threads or self._cores()
+        return {
+            "n_ctx": options.n_ctx,
+            "n_batch": options.n_batch,
+            "n_threads": threads,
+            "n_threads_batch": threads,
+            "n_gpu_layers": options.gpu_layers(on_gpu=on_gpu),
+            "flash_attn": on_gpu if options.flash_attn is None else options.flash_attn,
+            # A mapped file stays out of the snapshot, and its pages are shared by all containers of a machine.
+            "use_mmap": self._engine.maps_weights(on_gpu=on_gpu),
+        }
 
     def _cores(self) -> int:
         return round(self._definition.cpu or 0) or usable_cores()

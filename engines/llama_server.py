@@ -16,12 +16,13 @@ from starlette.routing import Route
 from engines.child import Child, free_port, own_environment
 from engines.child_api import ChildApi
 from engines.cores import usable_cores
+from engines.engine import LOAD_SECONDS
 from engines.http import api, api_key
 from engines.llama_files import mmproj_in, model_in
 from engines.llama_flags import Flags, for_images, for_options
 from engines.one_model import OneModel
 from engines.places import Places
-from engines.prompts import FIRST_ANSWER_TOKENS, FIRST_REQUEST, WARM_UP_ANSWER_TOKENS, WARM_UP_TEXT, repeated
+from engines.prompts import WARM_UP_ANSWER_TOKENS, WARM_UP_TEXT, repeated
 from engines.proxy import Proxy
 from spec.gpu import asks_for_gpu
 from spec.llama_server import LlamaServerEngine
@@ -45,9 +46,6 @@ ASKED = (
 """What of the server is served: nothing that changes it, reads files or fetches addresses for a client."""
 
 LOOKED_AT = ("/slots", "/props")
-
-LOAD_SECONDS = 1100
-"""How long the weights may take; in sync with how long a container may start, `engines.app.START_SECONDS`."""
 
 RESUME_SECONDS = 60
 """How long a restored server may take to answer."""
@@ -150,9 +148,7 @@ class LlamaServer:
 
     async def first_answer(self) -> str:
         """A short answer, the likeliest one, by the way that every request goes."""
-        asked = {"prompt": FIRST_REQUEST, "max_tokens": FIRST_ANSWER_TOKENS, "temperature": 0, "stop": ["\n"]}
-        answer = await self._proxy.ask("POST", "/v1/completions", json.dumps(asked).encode())
-        return str(json.loads(bytes(answer.body))["choices"][0]["text"]).strip()
+        return await self._proxy.first_answer()
 
 
 def program_in_image(named: str | None) -> Path:

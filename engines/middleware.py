@@ -1,4 +1,4 @@
-"""What happens to every request before and after its route: followed, ended on hang-up, asked for its key."""
+"""What happens to every request around its route: followed, limited, ended on hang-up, asked for its key."""
 
 from __future__ import annotations
 
@@ -27,6 +27,31 @@ REQUEST_LOG = "coldsnap.requests"
 """The logger of requests: each of its lines is a JSON object, and nothing else."""
 
 _requests = logging.getLogger(REQUEST_LOG)
+
+
+MAX_BODY = 16 * 2**20
+"""Bytes of a request's body; a prompt is far smaller than its context allows."""
+
+
+class LimitBody:
+    """Refuses a request's body where it becomes too large."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the call on; whoever reads more of its body than the limit gets `ApiError`."""
+        read = 0
+
+        async def receive_some() -> Message:
+            nonlocal read
+            message = await receive()
+            read += len(message.get("body", b""))
+            if read > MAX_BODY:
+                raise ApiError(413, f"The request is larger than {MAX_BODY} bytes.", code="request_too_large")
+            return message
+
+        await self._app(scope, receive_some, send)
 
 
 class FollowRequests:

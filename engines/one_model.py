@@ -17,14 +17,14 @@ class OneModel:
     """The routes that list the model, and the check that a request means it."""
 
     def __init__(self, name: str, created: float) -> None:
-        self._name = name
+        self.name = name
         self._card = {"id": name, "object": "model", "created": int(created), "owned_by": "coldsnap"}
         self.routes = [Route("/v1/models", self._all), Route("/v1/models/{name}", self._one)]
 
     def check(self, name: str | None) -> None:
         """Refuse a request that names another model."""
-        if name not in {None, self._name}:
-            message = f"The model '{name}' does not exist here. This service has one model: '{self._name}'."
+        if name not in {None, self.name}:
+            message = f"The model '{name}' does not exist here. This service has one model: '{self.name}'."
             raise ApiError(404, message, param="model", code="model_not_found")
 
     async def _all(self, _: Request) -> Response:

@@ -9,7 +9,7 @@ from starlette.routing import Route
 
 from engines import openai_answers
 from engines.errors import ApiError
-from engines.http import api, body_of
+from engines.http import api
 from engines.metrics import Metrics, meter_of
 from engines.one_model import OneModel
 from engines.openai_answers import Call
@@ -48,7 +48,7 @@ class OpenAiApi:
 
     async def chat(self, request: Request) -> Response:
         """POST /v1/chat/completions."""
-        asked = parse(ChatRequest, await body_of(request))
+        asked = parse(ChatRequest, await request.body())
         self._one.check(asked.model)
         asked.check()
         prompt = await asyncio.to_thread(self._chat_prompt, asked)
@@ -59,7 +59,7 @@ class OpenAiApi:
 
     async def completion(self, request: Request) -> Response:
         """POST /v1/completions."""
-        asked = parse(CompletionRequest, await body_of(request))
+        asked = parse(CompletionRequest, await request.body())
         self._one.check(asked.model)
         asked.check()
         prompt = await asyncio.to_thread(self._text_prompt, asked)

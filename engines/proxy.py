@@ -15,10 +15,11 @@ from pydantic_core import from_json
 from starlette.responses import Response
 
 from engines.errors import ApiError, broken
-from engines.http import EventStream, body_of
+from engines.http import EventStream
 from engines.media import check_media
 from engines.metrics import METRICS, Metrics, meter_of
 from engines.middleware import HEALTH
+from engines.prompts import FIRST_ANSWER_TOKENS, FIRST_REQUEST
 from engines.usage import TAIL, usage_in
 
 if TYPE_CHECKING:
@@ -96,13 +97,21 @@ class Proxy:
             return False
         return True
 
+    async def first_answer(self) -> str:
+        """A short answer of a server of text, the likeliest one, by the way that every request goes."""
+        asked = {"model": self._model.name, "prompt": FIRST_REQUEST, "max_tokens": FIRST_ANSWER_TOKENS}
+        answer = await self.ask(
+            "POST", "/v1/completions", json.dumps({**asked, "temperature": 0, "stop": ["\n"]}).encode()
+        )
+        return str(json.loads(bytes(answer.body))["choices"][0]["text"]).strip()
+
     async def look(self, request: Request) -> Response:
         """Pass on what asks for the server's state."""
         return await self.ask("GET", request.url.path)
 
     async def answer(self, request: Request) -> Response:
         """Pass on what asks the model, once there is a place for it."""
-        body = await body_of(request)
+        body = await request.body()
         self._check(body)
         exchange = _Exchange("POST", self._url + request.url.path, self._key, body)
         pieces = self._in_place(exchange, meter_of(request))

@@ -15,18 +15,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, ClassVar
 
-from aiohttp import ClientError
 from starlette.routing import Route
 
 from engines import deep_gemm
 from engines.child import Child, free_port, own_environment
 from engines.child_api import ChildApi, RefusedError
-from engines.engine import WeightsError
-from engines.errors import ApiError
+from engines.engine import LOAD_SECONDS, WeightsError
 from engines.http import api, api_key
 from engines.one_model import OneModel
 from engines.places import Places
-from engines.prompts import FIRST_ANSWER_TOKENS, FIRST_REQUEST, WARM_UP_ANSWER_TOKENS, WARM_UP_TEXT, repeated
+from engines.prompts import WARM_UP_ANSWER_TOKENS, WARM_UP_TEXT, repeated
 from engines.proxy import Proxy
 from spec.sglang import FLAGS, SWITCHES, SglangEngine
 
@@ -39,9 +37,6 @@ if TYPE_CHECKING:
 
 ASKED = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/rerank", "/v1/responses")
 """What of the server is served to users: nothing that changes it, or shows its settings with their keys."""
-
-LOAD_SECONDS = 1100
-"""How long the server may take to be ready; in sync with how long a start may take, `engines.app.START_SECONDS`."""
 
 IDLE_SECONDS = 60
 """How long the server may take to end what it works on before its memory is released."""
@@ -173,12 +168,7 @@ class Sglang:
 
     async def is_healthy(self) -> bool:
         """Whether it can answer; while its memory is released it cannot, and is not asked."""
-        if self._released:
-            return False
-        try:
-            return (await self._proxy.ask("GET", "/health")).status_code == 200  # noqa: PLR2004 - OK
-        except (ApiError, ClientError):
-            return False
+        return not self._released and await self._proxy.is_healthy()
 
     def stop(self) -> None:
         """End the server, with all that it started."""
@@ -187,6 +177,4 @@ class Sglang:
 
     async def first_answer(self) -> str:
         """A short answer, the likeliest one, by the way that every request goes."""
-        asked = {"model": self.name, "prompt": FIRST_REQUEST, "max_tokens": FIRST_ANSWER_TOKENS, "temperature": 0}
-        answer = await self._proxy.ask("POST", "/v1/completions", json.dumps({**asked, "stop": ["\n"]}).encode())
-        return str(json.loads(bytes(answer.body))["choices"][0]["text"]).strip()
+        return await self._proxy.first_answer()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from engines.stops import undecided
 from engines.tool_calls import ToolCall, Types, read_call
 
 if TYPE_CHECKING:
@@ -102,8 +103,8 @@ class SpeechReader:
         """What is certain after some more text."""
         self._held += text
         said = list(self._read())
-        undecided = _undecided(self._held, self._expected())
-        return said + self._release(0 if self._inside == "call" else len(self._held) - undecided)
+        certain = len(self._held) - undecided(self._held, self._expected())
+        return said + self._release(0 if self._inside == "call" else certain)
 
     def rest(self) -> list[Said]:
         """What was held back, now that no more comes; a call that breaks off is text."""
@@ -158,10 +159,3 @@ class SpeechReader:
         if not content:
             return []
         return [Said(thought=content) if self._inside == "thought" else Said(text=content)]
-
-
-def _undecided(text: str, marks: tuple[str, ...]) -> int:
-    """Length of the longest end of the text with which a mark begins."""
-    longest = max((len(mark) - 1 for mark in marks), default=0)
-    lengths = range(min(longest, len(text)), 0, -1)
-    return next((n for n in lengths if any(mark.startswith(text[-n:]) for mark in marks)), 0)

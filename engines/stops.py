@@ -25,7 +25,7 @@ class StopScanner:
         if found:
             self.stopped = True
             return self._release(min(found))
-        return self._release(len(self._held) - self._undecided())
+        return self._release(len(self._held) - undecided(self._held, self._stop))
 
     def rest(self) -> str:
         """What was held back, now that no more comes."""
@@ -36,8 +36,9 @@ class StopScanner:
         text, self._held = self._held[:length], self._held[length:]
         return text
 
-    def _undecided(self) -> int:
-        """Length of the longest end of the text with which a stop sequence begins."""
-        longest = max((len(stop) - 1 for stop in self._stop), default=0)
-        lengths = range(min(longest, len(self._held)), 0, -1)
-        return next((n for n in lengths if any(stop.startswith(self._held[-n:]) for stop in self._stop)), 0)
+
+def undecided(text: str, marks: tuple[str, ...]) -> int:
+    """Length of the longest end of the text with which a mark begins."""
+    longest = max((len(mark) - 1 for mark in marks), default=0)
+    lengths = range(min(longest, len(text)), 0, -1)
+    return next((n for n in lengths if any(mark.startswith(text[-n:]) for mark in marks)), 0)

@@ -28,7 +28,8 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from starlette.routing import Route
 
-STARTS_FOR_S = 0.3
+LOOKS_WHILE_IT_STARTS = 2
+"""How many looks at its health meet a server that is starting."""
 CONTEXT = 64
 ADMINISTRATIVE = {"/flush_cache", "/release_memory_occupation", "/resume_memory_occupation"}
 OPEN = ("/health", "/metrics")
@@ -79,13 +80,14 @@ def end_of_the_tree():
 class Server:
     def __init__(self, args):
         self.args = args
-        self.up_at = time.monotonic() + STARTS_FOR_S
+        self.looks = 0
         self.running = 0
         self.released = False
 
     async def health(self, _):
         note("/health")
-        if time.monotonic() < self.up_at:
+        self.looks += 1
+        if self.looks <= LOOKS_WHILE_IT_STARTS:
             return PlainTextResponse("", 503)
         if os.environ.get("SGLANG_ENABLE_HEALTH_ENDPOINT_GENERATION", "1") == "1":
             await self.generated(1)
