@@ -22,7 +22,10 @@ class Arrivals:
 
     def app(self, name: str) -> dict[str, Any]:
         """The app of that name that arrived last."""
-        return [app for app in self.recorded["apps"] if app["name"] == name][-1]
+        return self._apps(name)[-1]
+
+    def _apps(self, name: str) -> list[dict[str, Any]]:
+        return [app for app in self.recorded["apps"] if app["name"] == name]
 
     def arrived(self, name: str) -> dict[str, Any]:
         """All that was sent of a service."""
@@ -31,7 +34,7 @@ class Arrivals:
             "owner": app["tags"]["coldsnap-owner"],
             "service": self._service(app, "Service.*"),
             "twin": self._service(app, "Twin.*"),
-            "fetch": self._fetch(self.app(f"{name}-weights-fetch")),
+            "fetch": self._fetch(name) if self._apps(f"{name}-weights-fetch") else None,
         }
 
     def spec(self, app: dict[str, Any]) -> dict[str, Any]:
@@ -68,9 +71,8 @@ class Arrivals:
             "weights_file": told["weights_file"],
         }
 
-    def _fetch(self, app: dict[str, Any]) -> dict[str, Any]:
-        choices = _functions(app, "fill")
-        source = self.task(app["name"].removesuffix("-weights-fetch"))["source"]
+    def _fetch(self, name: str) -> dict[str, Any]:
+        choices, source = _functions(self.app(f"{name}-weights-fetch"), "fill"), self.task(name)["source"]
         return {
             **self._machine(choices),
             "max_containers": choices[0]["autoscaler_settings"]["max_containers"],

@@ -15,6 +15,7 @@ from recorder import TOKEN, Recorder, Sent, all_at_once, project_of, put_weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 @pytest.fixture(scope="session")
@@ -35,14 +36,32 @@ def client(recorder: Recorder) -> Iterator[modal.Client]:
 
 
 @pytest.fixture(scope="session")
-def sent(recorder: Recorder, client: modal.Client, tmp_path_factory: pytest.TempPathFactory) -> Sent:
-    """Every stack as it stands, by the real CLI and the real client, as if to Modal."""
-    state = tmp_path_factory.mktemp("pulumi")
-    env = {**environment(recorder, state), "MODAL_CONFIG_PATH": os.devnull}
+def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where Pulumi keeps its state."""
+    return tmp_path_factory.mktemp("pulumi")
+
+
+@pytest.fixture(scope="session")
+def pulumi_env(recorder: Recorder, state: Path) -> dict[str, str]:
+    """The environment of every pulumi command here: the recorder is Modal, as far as the client can tell."""
+    return {**environment(recorder, state), "MODAL_CONFIG_PATH": os.devnull}
+
+
+@pytest.fixture(scope="session")
+def sent(
+    recorder: Recorder,
+    client: modal.Client,
+    state: Path,
+    pulumi_env: dict[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Sent:
+    """Every stack as it stands, by the real CLI and the real client."""
     modal.Secret.objects.create("huggingface", {"HF_TOKEN": TOKEN}, client=client)
-    projects = {stack: project_of(stack, tmp_path_factory.mktemp("project"), env) for stack in STACKS}
+    projects = {
+        stack: project_of(stack, stack_file(stack), tmp_path_factory.mktemp("project"), pulumi_env) for stack in STACKS
+    }
     first = all_at_once(projects, "up", "--yes", "--skip-preview")
     for stack in STACKS:
         put_weights(recorder, client, service_of(stack_file(stack))["name"])
     second = all_at_once(projects, "up", "--yes", "--skip-preview")
-    return Sent(projects, first, second, state)
+    return Sent(projects, first, second, state, recorder.arrivals)

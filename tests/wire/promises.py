@@ -1,11 +1,11 @@
 """What a stack promises, read from its file as YAML: none of our own code that reads or deploys it is asked.
 
-What an engine's image is made of stands here once more, so that nothing of it changes unseen. Any other stack key that
-has no default here is a KeyError: whoever writes one says what it promises.
+What an engine's image is made of stands here once more, so that nothing of it changes unseen.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -88,13 +88,19 @@ def service_of(text: str) -> dict[str, Any]:
 
 
 def promised(service: dict[str, Any], stack: str) -> dict[str, Any]:
-    """All that has to arrive of a service whose weights are on a Volume, in the form of `arrivals.arrived`."""
+    """All that has to arrive of a service on a GPU, in the form of `Arrivals.arrived`.
+
+    Its weights are on a Volume, as those of every stack are for their size, or in the image, if the file says so.
+    """
+    volumes = {"/caches": (f"{service['name']}-caches", "rw")}
+    if not _baked(service):
+        volumes["/weights"] = (f"{service['name']}-weights", "ro")
     machine = {
         "gpus": [_gpu(one) for one in _listed(service["gpu"])],
         "milli_cpu": service["cpu"] * 1000,
         "memory_mb": service["memory"],
         "region": None,
-        "volumes": {"/weights": (f"{service['name']}-weights", "ro"), "/caches": (f"{service['name']}-caches", "rw")},
+        "volumes": volumes,
         "secrets": _listed(service.get("api_key_secret", [])),
         "timeout": 3600,
         "startup_timeout": 1200,
@@ -106,8 +112,12 @@ def promised(service: dict[str, Any], stack: str) -> dict[str, Any]:
         "owner": f"coldsnap.{stack}",
         "service": {**machine, **_told(service), **_scaling(service), **_snapshot(service), **_web(service)},
         "twin": {**machine, **_told(service), **_scaling_of_the_twin(), **_NO_SNAPSHOT, "web": {}},
-        "fetch": _fetch(service),
+        "fetch": None if _baked(service) else _fetch(service),
     }
+
+
+def _baked(service: dict[str, Any]) -> bool:
+    return service["weights"].get("place") == "image"
 
 
 def _listed(value: Any) -> list[Any]:
@@ -132,9 +142,23 @@ def _image(service: dict[str, Any]) -> dict[str, Any]:
             f"RUN apt-get install -y {' '.join([engine.apt, *image.get('apt', [])])}",
             f"RUN python -m pip install {' '.join(sorted(engine.pip))}{index}",
             *(f"RUN {line}" for line in image.get("run", [])),
+            *(_fetching_lines(service["weights"]) if _baked(service) else []),
         ],
-        "secrets": [],
+        "secrets": _listed(service["weights"].get("token_secret", [])) if _baked(service) else [],
     }
+
+
+def _fetching_lines(weights: dict[str, Any]) -> list[str]:
+    """The weights' own script, copied and run; what it needs beside Python is gone afterwards."""
+    source = json.dumps({**_source(weights), "file": _weights_file(weights)})
+    script = f"python /usr/local/share/coldsnap/weights.py '{source}' /usr/local/share/weights"
+    install = 'python -m pip install --target "$tools" huggingface_hub==2.4.0'
+    run = f'RUN tools=$(mktemp -d) && {install} && PYTHONPATH="$tools" {script} && rm -rf "$tools"'
+    return ["COPY . /", run]
+
+
+def _source(weights: dict[str, Any]) -> dict[str, Any]:
+    return {name: weights[name] for name in ("huggingface", "revision", "files") if name in weights}
 
 
 def _told(service: dict[str, Any]) -> dict[str, Any]:
@@ -198,7 +222,7 @@ def _fetch(service: dict[str, Any]) -> dict[str, Any]:
         "secrets": _listed(weights.get("token_secret", [])),
         "timeout": 24 * 3600,
         "max_containers": 1,
-        "source": {name: weights[name] for name in ("huggingface", "revision", "files") if name in weights},
+        "source": _source(weights),
         "image": {
             "base": "python:3.11.12-slim-bookworm",
             "python": "3.11",

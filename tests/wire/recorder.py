@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import modal
 from arrivals import Arrivals
-from promises import stack_file
 from pulumi_project import Project
 from real_daemon import Daemon
 
@@ -51,11 +50,13 @@ class Sent:
     """And the one after it, whose weights were there."""
     state: Path
     """Where Pulumi keeps its state."""
+    arrivals: Arrivals
 
 
-def project_of(stack: str, folder: Path, env: dict[str, str]) -> Project:
+def project_of(stack: str, text: str, folder: Path, env: dict[str, str]) -> Project:
+    """A project with that one stack, of which nothing is deployed yet."""
     project = Project(folder / "project", env, stack=stack)
-    (project.folder / f"stacks/Pulumi.{stack}.yaml").write_text(stack_file(stack))
+    (project.folder / f"stacks/Pulumi.{stack}.yaml").write_text(text)
     project.pulumi("stack", "init")
     return project
 

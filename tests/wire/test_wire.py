@@ -10,12 +10,15 @@ import httpx
 import modal
 import pytest
 import yaml
-from arrivals import Arrivals, differences
+from arrivals import differences
 from promises import STACKS, promised, service_of, stack_file
 from real_daemon import Daemon
-from recorder import TOKEN
+from recorder import TOKEN, project_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from arrivals import Arrivals
     from pulumi_project import Project
     from recorder import Recorder, Sent
 
@@ -24,9 +27,9 @@ PARTS = ("owner", "service", "twin", "fetch")
 each_stack = pytest.mark.parametrize("stack", STACKS)
 
 
-@pytest.fixture(scope="module")
-def arrivals(recorder: Recorder, sent: Sent) -> Arrivals:
-    return recorder.arrivals
+@pytest.fixture
+def arrivals(sent: Sent) -> Arrivals:
+    return sent.arrivals
 
 
 def state_of(project: Project) -> dict[str, dict[str, Any]]:
@@ -145,20 +148,21 @@ def test_a_stack_that_was_not_sent_does_not_pass(arrivals: Arrivals, stack: str,
     assert found == expected - ({"service.gpus", "twin.gpus"} if service["gpu"] == value else set())
 
 
-def test_a_changed_stack_arrives_as_it_was_changed(recorder: Recorder, sent: Sent, client: modal.Client) -> None:
-    """The kinds of changes that no stack has made: GPUs to choose from, a key, an image's own lines, one kept warm."""
-    stack = "glm-4.7-flash"
-    project, document = sent.projects[stack], yaml.safe_load(stack_file(stack))
+def test_what_no_stack_asks_for_arrives_as_well(
+    recorder: Recorder, client: modal.Client, pulumi_env: dict[str, str], tmp_path: Path
+) -> None:
+    """Weights in the image, by a token, lines of its own, GPUs to choose from, a key, one container kept warm."""
+    document = yaml.safe_load(stack_file("glm-4.7-flash"))
     service = document["config"]["coldsnap:services"][0]
-    service |= {"gpu": ["L40S", "A100-80GB"], "api_key_secret": "llm-key", "snapshot": {"enabled": False}}
+    service |= {"name": "another", "gpu": ["L40S", "A100-80GB"], "api_key_secret": "llm-key"}
     service |= {"image": {"env": {"LLM_MODE": "quiet"}, "apt": ["git"], "run": ["echo all is there"]}}
+    service["weights"] |= {"place": "image", "token_secret": "hub"}
     service["scaling"]["min_containers"] = 1
-    service["weights"]["place"] = "volume"  # where every start reads them they would be in the image
-    modal.Secret.objects.create("llm-key", {"API_KEY": "a key"}, client=client)
-    (project.folder / f"stacks/Pulumi.{stack}.yaml").write_text(json.dumps(document))
-    said = project.up(fails=True)
-    assert REFUSED in said
+    modal.Secret.objects.create("llm-key", {"API_KEY": TOKEN}, client=client)
+    modal.Secret.objects.create("hub", {"HF_TOKEN": TOKEN}, client=client)
+    said = project_of("another", json.dumps(document), tmp_path, pulumi_env).up(fails=True)
     arrivals = recorder.arrivals
-    assert differences(promised(service, stack), arrivals.arrived(service["name"])) == set(), said
-    assert arrivals.app(service["name"])["version"] == 2
+    assert differences(promised(service, "another"), arrivals.arrived("another")) == set(), said
+    assert f"error: Failure: Service.*: {REFUSED}" in said
     assert recorder.status["containers"] == []
+    assert TOKEN not in said + json.dumps(arrivals.recorded)
