@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from service.status import ServiceStatus
 
 
+_WITHOUT_A_STACK = "With --restored or --cold, and --request-seconds, no stack is needed."
+
+
 class Known(Frozen):
     """What is known of a service; none: not known."""
 
@@ -45,12 +48,14 @@ def known(**options: Any) -> Known:
 
 def deployed(stack: str | None, service: str | None) -> ServiceStatus:
     """The service of a stack; Failure if it is not there, or if nobody has said which."""
-    there = services(stack)
+    try:
+        there = services(stack)
+    except Failure as error:
+        raise Failure(f"{error}\n{_WITHOUT_A_STACK}") from None
     found = [entry for entry in there if service in (None, entry.service)]
     if not found:
         raise Failure(
-            f"No service {service or ''} is deployed in this stack. `coldsnap status` lists what is. "
-            "With --restored or --cold and --request-seconds, none is needed."
+            f"No service {service or ''} is deployed in this stack. `coldsnap status` lists what is. {_WITHOUT_A_STACK}"
         )
     if len(found) > 1:
         raise Failure(f"Which service? Give --service: {', '.join(entry.service for entry in found)}.")

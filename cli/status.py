@@ -27,7 +27,7 @@ def status(*, stack: StackOption = None, as_json: JsonOption = False) -> None:
         console.print(_table(found))
         for entry in found:
             if entry.failure:
-                console.print(f"\n[red]{entry.service}[/red]: {escape(entry.failure)}")
+                console.print(f"\n[{_COLOURS[entry.snapshot]}]{entry.service}[/]: {escape(entry.failure)}")
 
 
 def _table(entries: Iterable[ServiceStatus]) -> Table:

@@ -11,7 +11,7 @@ from pulumi.dynamic import Resource
 
 from components.progress import StatusColumn
 from components.provider import ServiceProvider, Values, run
-from service.backend import is_billed, missing_for_snapshots
+from service.backend import forgive_snapshots, is_billed, missing_for_snapshots
 from service.changes import WARMUP, Effect
 from service.economics import Hardware, Measured, snapshot_in_words
 
@@ -41,6 +41,7 @@ class SnapshotWarmupProvider(ServiceProvider):
             return None
         from spec import Warmup  # noqa: PLC0415 - a preview's provider needs no models
 
+        forgive_snapshots(inputs["backend"], inputs["app_name"])
         request = {
             "app_name": inputs["app_name"],
             "definition": inputs["definition"],

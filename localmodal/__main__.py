@@ -25,6 +25,7 @@ _VERBS = {
     "logs": "what the daemon wrote",
     "capabilities": "what this machine can do, and what is missing for more",
     "recorded": "what a control plane that records (COLDSNAP_RECORD=1) was sent",
+    "forgive": "let the snapshots of an app that were given up be taken once more",
     "destroy": "end the daemon and remove everything that it has made",
     "serve": "be the daemon",
 }
@@ -41,7 +42,8 @@ def main() -> int:
             return _serve(home, arguments.ready_fd)
         if arguments.verb == "logs":
             return _logs(home, follow=arguments.follow)
-        sys.stdout.write(json.dumps(_ANSWERS[arguments.verb](home)) + "\n")
+        answer = control.forgive(home, arguments.app) if arguments.verb == "forgive" else _ANSWERS[arguments.verb](home)
+        sys.stdout.write(json.dumps(answer) + "\n")
     except (control.ControlError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -57,6 +59,8 @@ def _parser() -> argparse.ArgumentParser:
             added.add_argument("--ready-fd", type=int, help="a file descriptor to write to, and close, once it is up")
         if verb == "logs":
             added.add_argument("-f", "--follow", action="store_true", help="go on until interrupted")
+        if verb == "forgive":
+            added.add_argument("app", help="the app's name")
     return parser
 
 

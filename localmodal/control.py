@@ -142,6 +142,7 @@ _CONTAINERS = (
     "SELECT id, app_id, function_id, enqueued_at, started_at, snapshot_behavior FROM tasks WHERE finished_at = 0"
     " ORDER BY enqueued_at"
 )
+_FUNCTIONS = "SELECT functions.id FROM functions JOIN apps ON apps.id = app_id WHERE name = ?"
 
 
 def _contents(home: Home, *, alive: bool) -> dict[str, Any]:
@@ -173,6 +174,20 @@ def recorded(home: Home) -> dict[str, Any]:
         return report(store)
     finally:
         store.close()
+
+
+def forgive(home: Home, app: str) -> dict[str, list[str]]:
+    """Forgets what is known against the snapshots of an app: whoever asks for another one has a reason. Their names."""
+    from localmodal.worker.snapshots.library import forgive  # noqa: PLC0415 (the other verbs answer faster without)
+
+    if not home.database.exists():
+        return {"forgiven": []}
+    store = Store(home.database)
+    try:
+        functions = {row["id"] for row in store.rows(_FUNCTIONS, app)}
+    finally:
+        store.close()
+    return {"forgiven": forgive(home.disk / "snapshots", functions)}
 
 
 def destroy(home: Home) -> None:

@@ -23,7 +23,7 @@ def environment_of(backend: str, environment: str, progress: Progress) -> dict[s
     if backend == "modal":
         return chosen
     progress.status("looking for the local control plane")
-    answer = local_control_plane("start", progress)
+    answer = local_control_plane("start", progress=progress)
     return {name: value for name, value in answer.items() if name.startswith("MODAL_")} | chosen
 
 
@@ -62,12 +62,18 @@ def ended_meanwhile(backend: str) -> str:
     )
 
 
-def local_control_plane(verb: str, progress: Progress | None = None) -> dict[str, Any]:
+def forgive_snapshots(backend: str, app_name: str) -> None:
+    """Lets snapshots that were given up be taken once more: who asks for a proof asks for that."""
+    if backend != "modal":
+        local_control_plane("forgive", app_name)
+
+
+def local_control_plane(verb: str, *arguments: str, progress: Progress | None = None) -> dict[str, Any]:
     """What the local control plane's own command answers to a verb; Failure with its words if it does not.
 
     What it says besides its answer goes to `progress`: that it took the place of an older daemon, say.
     """
-    done = run([sys.executable, "-m", "localmodal", verb], capture_output=True, text=True, check=False)
+    done = run([sys.executable, "-m", "localmodal", verb, *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
         raise Failure(f"The local control plane refuses (python -m localmodal {verb}):\n{done.stderr.strip()}")
     if progress is not None and (said := done.stderr.strip()):

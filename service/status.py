@@ -53,7 +53,7 @@ class ServiceStatus(BaseModel):
     scaling: Scaling
     snapshot: SnapshotState
     failure: str | None
-    """Why the snapshot is `failed`."""
+    """Why the snapshot is `failed`, or what to know of one that is `building`."""
     restores_in_a_row: int
     cold: Figures | None
     restored: Figures | None
@@ -66,6 +66,12 @@ class _Key(NamedTuple):
 
 
 _UNPROVED = {"state": "failed", "failure": "no warm-up of this version has ended well; `pulumi up` tries it again."}
+
+
+_BUILDING = (
+    "an update is proving it, or was killed while it did, which Pulumi's state does not tell; "
+    "`pulumi up` goes on from there."
+)
 
 
 def services(stack: str | None) -> list[ServiceStatus]:
@@ -102,7 +108,7 @@ def _status(name: str, deployed: dict[str, Any], warmup: dict[str, Any], *, unde
         memory=deployed.get("memory"),
         scaling=Scaling.model_validate({**deployed["scaling"], "concurrency": deployed["concurrency"]}),
         snapshot="building" if under_way else proved["state"],
-        failure=None if under_way else proved.get("failure"),
+        failure=_BUILDING if under_way else proved.get("failure"),
         restores_in_a_row=int(proved.get("restores") or 0),
         cold=proved.get("cold"),
         restored=proved.get("restored"),

@@ -206,6 +206,13 @@ def test_a_service_that_is_not_there_is_refused(stack: Stack, trace: str) -> Non
     assert refused(trace, "--service", "nobody").startswith("No service nobody is deployed in this stack.")
 
 
+def test_whoever_has_no_stack_is_told_how_to_do_without_one(stack: Stack, trace: str) -> None:
+    del stack
+    said = refused(trace, "--stack", "nowhere")
+    assert said.startswith("Pulumi does not know the stack")
+    assert said.endswith("With --restored or --cold, and --request-seconds, no stack is needed.")
+
+
 def test_a_service_that_was_never_measured_is_refused(stack: Stack, trace: str) -> None:
     stack.holds(deployment())
     assert refused(trace).startswith("No start is measured yet")

@@ -102,7 +102,9 @@ def test_the_proof_of_another_version_proves_nothing(stack: Stack) -> None:
 def test_a_snapshot_is_building_while_its_warm_up_is_at_work(stack: Stack) -> None:
     stack.holds(deployment())
     stack.is_making(warmup())
-    assert told()[0]["snapshot"] == "building"
+    (entry,) = told()
+    assert entry["snapshot"] == "building"
+    assert "or was killed while it did" in entry["failure"]
 
 
 def test_a_service_that_takes_no_snapshot_has_none(stack: Stack) -> None:

@@ -82,11 +82,6 @@ def test_a_snapshot_that_was_given_up_is_failed_and_the_next_update_proves_it_ag
     assert project.steps() == {}
     project.pulumi("refresh", "--yes", "--skip-preview")
     assert project.steps() == {"SnapshotWarmup": "update"}
-    said = project.up(fails=True)
-    assert "The last container took no snapshot, so more starts would not help" in said
-
-    for way_back in (daemon.paths.disk / "snapshots").glob("*.failures"):
-        way_back.unlink()
     project.up()
     assert status()["snapshot"] == "verified"
     project.pulumi("up", "--yes", "--skip-preview", "--refresh", "--expect-no-changes")

@@ -32,6 +32,7 @@ _KEPT = 3
 """Snapshots of one family: of what runs, and of the versions that a rollback is most likely to go to."""
 _ATTEMPTS = 2
 """A snapshot that was found bad is built once more; after that its containers start cold."""
+_WAY_BACK = "`pulumi up --refresh` asks for one more, and so does `python -m localmodal forgive APP`."
 
 
 @dataclass(frozen=True)
@@ -122,8 +123,7 @@ class SnapshotLibrary:
         if not failures.count:
             return None
         if failures.given_up:
-            file = self._failures_file(failures.name)
-            what_next = f"No other one is taken, and starts stay cold. To try once more, remove {file}."
+            what_next = f"No other one is taken, and starts stay cold. {_WAY_BACK}"
         else:
             what_next = "This start is cold and takes another one."
         return f"The memory snapshot was bad: {failures.reason}. {what_next}"
@@ -192,6 +192,14 @@ def _family(name: str) -> str:
 def all_failures(folder: Path) -> list[Failures]:
     """What is known against every name, for whoever asks from another process."""
     return [_read_failures(file) for file in sorted(folder.glob(f"*{_FAILURES}"))]
+
+
+def forgive(folder: Path, families: set[str]) -> list[str]:
+    """Forgets what is known against every name of these families; the names. A running daemon hears of it at once."""
+    names = [one.name for one in all_failures(folder) if _family(one.name) in families]
+    for name in names:
+        (folder / f"{name}{_FAILURES}").unlink(missing_ok=True)
+    return names
 
 
 def _read_failures(file: Path) -> Failures:
