@@ -1,10 +1,15 @@
 """The real model, loaded once, behind a real server on the loopback."""
 
+import shutil
+
 import openai
 import pytest
 from pulumi_project import Project, environment
 from serving import deployment, serving
 from stage import ROOT, Stage
+
+ROOM = 16
+"""GB: what pip fetches lies beside what it installs."""
 
 
 @pytest.fixture(scope="session")
@@ -58,6 +63,15 @@ def stage(daemon):
     stage = Stage(daemon)
     yield stage
     stage.stop()
+
+
+@pytest.fixture(scope="session")
+def room(daemon):
+    """For an image with torch."""
+    if not daemon.capabilities["containers"]:
+        pytest.skip("this machine runs no containers: `coldsnap doctor` says what is missing")
+    if (free := shutil.disk_usage(daemon.home).free / 1e9) < ROOM:
+        pytest.skip(f"needs {ROOM} GB for an image with torch, and there are {free:.0f}")
 
 
 @pytest.fixture(scope="module")

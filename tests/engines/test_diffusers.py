@@ -14,7 +14,7 @@ from painting import SIZES, definition
 
 from engines.image_model import Drawing, Painting, Step
 
-torch = pytest.importorskip("torch", reason="needs torch and diffusers, which are 6 GB: see spec/diffusers.py")
+torch = pytest.importorskip("torch", reason="no torch here: test_in_the_image.py runs these where it is")
 
 from engines.diffusers import Diffusers, WeightsError  # noqa: E402 - there only now
 

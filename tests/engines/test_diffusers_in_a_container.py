@@ -1,50 +1,31 @@
-"""FLUX.2 [klein] in miniature where users meet it: built, deployed, snapshotted and restored by the local Modal."""
+"""The stack `local-images`: FLUX.2 [klein] in miniature, deployed, snapshotted and restored by the local Modal."""
 
-import shutil
-from base64 import b64encode
-from pathlib import Path
+import subprocess
+import sys
 
 import pytest
-from painting import SIZES, decoded
+from painting import decoded
+from stage import ROOT
 
-from service.code import code_digest
-from spec import ServiceSpec
-from spec.deployment import Deployment
-
-pytest.importorskip("torch", reason="needs torch and diffusers, which are 6 GB: see spec/diffusers.py")
-
-WRITER = Path(__file__).parent / "tiny_flux2.py"
-TINY = "tiny-flux2"
-ROOM = 16
-"""GB that the image takes while it is built, torch's packages twice."""
-
-
-def service():
-    """Its image is the engine's own, with torch; the weights are made in it, since no package carries them."""
-    script = b64encode(WRITER.read_bytes()).decode()
-    write = f"echo {script} | base64 -d > /tmp/write.py && python /tmp/write.py /usr/local/share/weights/{TINY}"
-    return ServiceSpec.model_validate(
-        {
-            "name": "images",
-            "engine": {"kind": "diffusers", "options": {"sizes": SIZES}},
-            "weights": {"path": str(WRITER)},  # a service has some, and these are small
-            "image": {"run": [write]},
-            "cpu": 2,
-        }
-    )
+from spec.diffusers import DiffusersEngine
 
 
 @pytest.fixture(scope="module")
-def images(daemon, stage):
+def deployed(room, stage, put_up):
+    made = [sys.executable, "-m", "setup.tiny_flux2"]
+    subprocess.run(made, cwd=ROOT, env=stage.env, check=True)
+    return put_up("local-images")
+
+
+@pytest.fixture(scope="module")
+def images(stage, deployed):
     """The service `images`, whose next containers are restored."""
-    if (free := shutil.disk_usage(daemon.home).free / 1e9) < ROOM:
-        pytest.skip(f"needs {ROOM} GB for an image with torch, and there are {free:.0f}")
-    spec = service()
-    deployment = Deployment.of(spec, app_name=spec.name, image_id=stage.image(spec), code_digest=code_digest())
-    definition = deployment.definition.model_copy(update={"weights_file": TINY})
-    stage.deploy(deployment.model_copy(update={"definition": definition}))
-    assert stage.start("images")["boot"]["kind"] == "cold"
+    assert deployed.output("images")["snapshot"] == "verified"
     return stage
+
+
+def test_no_diff_if_nothing_changed(deployed):
+    deployed.pulumi("preview", "--refresh", "--expect-no-changes")
 
 
 def painted(stage, **rest):
@@ -79,7 +60,7 @@ def test_two_restored_copies_asked_with_the_same_seed_do_not(images):
 
 def test_a_boot_record_names_the_libraries(images):
     versions = images.start("images")["boot"]["versions"]
-    pins = dict(pin.split("==") for pin in service().engine.REQUIREMENTS)
+    pins = dict(pin.split("==") for pin in DiffusersEngine.REQUIREMENTS)
     assert {name: versions[name] for name in ("diffusers", "torch", "transformers")} == {
         name: pins[name] for name in ("diffusers", "torch", "transformers")
     }

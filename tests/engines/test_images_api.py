@@ -11,7 +11,7 @@ from serving import serving
 
 from engines.turns import Turns
 
-pytest.importorskip("torch", reason="needs torch and diffusers, which are 6 GB: see spec/diffusers.py")
+pytest.importorskip("torch", reason="no torch here: test_in_the_image.py runs these where it is")
 
 from engines.diffusers import Diffusers
 from engines.image_model import Step

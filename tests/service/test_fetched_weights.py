@@ -238,3 +238,16 @@ def test_a_file_of_this_machine_is_uploaded(keeper: Keeper, tmp_path: Path) -> N
     weights = Weights(path=str(file), place="volume")
     keeper("put", weights)
     assert keeper.read(f"{weights.folder(None)}/own.gguf") == CONTENT
+
+
+def test_a_folder_of_this_machine_is_uploaded_as_it_is(keeper: Keeper, tmp_path: Path) -> None:
+    (tmp_path / "model/part").mkdir(parents=True)
+    (tmp_path / "model/index.json").write_text("{}")
+    (tmp_path / "model/part/a.safetensors").write_bytes(b"abc")
+    (tmp_path / "model/part/same.safetensors").symlink_to("a.safetensors")
+    weights = Weights(path=str(tmp_path / "model"))
+    assert keeper("put", weights)["files"] == 3
+    assert keeper.read(f"{weights.folder(None)}/model/part/same.safetensors") == b"abc"
+    assert keeper("look", weights) == {"damage": None}
+    keeper.volume.remove_file(f"{weights.folder(None)}/model/part/a.safetensors")
+    assert "model/part/a.safetensors" in keeper("look", weights)["damage"]

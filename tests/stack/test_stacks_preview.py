@@ -9,6 +9,7 @@ import yaml
 from pulumi_project import SOURCE, Project, environment
 
 STACKS = sorted(path.name.split(".", 1)[1].removesuffix(".yaml") for path in (SOURCE / "stacks").glob("Pulumi.*.yaml"))
+STACKS.remove("local-images")  # its weights are made in its own image; it is put up whole by the engine's tests
 ALONE = ("unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")
 """Runs a command where there is no network but the loopback."""
 
