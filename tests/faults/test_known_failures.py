@@ -32,6 +32,15 @@ By a real fault: the first process of a container is deaf to signals of its own.
 """
 
 
+FAILS_AT_FIRST = """
+import modal
+failed = modal.Dict.from_name("steady-fails-at-first", create_if_missing=True)
+if any(failed.put(number, True, skip_if_exists=True) for number in range(3)):
+    raise OSError("[Errno -3] Temporary failure in name resolution")
+"""
+"""As many containers as the control plane lets one request lose cannot reach what every later one reaches."""
+
+
 def with_the_engine(code: str) -> str:
     """A command of an image, after which this runs wherever the engine's library has been imported."""
     encoded = b64encode(code.encode()).decode()
@@ -80,6 +89,15 @@ def test_a_container_that_dies_at_load_is_told_with_its_cause_and_not_started_ag
     (boot, *_) = boots(mended, kind="cold")
     assert error in boot["error"]
     assert cause in boot["error"]
+
+
+def test_a_container_that_meets_what_may_pass_is_started_again(mended: Steady) -> None:
+    mended.declare_service(image={"run": [with_the_engine(FAILS_AT_FIRST)]})
+    said = mended.up()
+    assert f"warning: {NAME}: a container failed:" in said
+    assert "A download broke off, or its server could not be reached." in said
+    assert any("Temporary failure in name resolution" in (boot["error"] or "") for boot in boots(mended))
+    mended.client("dict", "delete", "steady-fails-at-first", "--yes")
 
 
 def test_a_snapshot_that_crashes_at_each_restore_is_taken_again_once_and_then_given_up(
