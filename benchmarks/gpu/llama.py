@@ -3,10 +3,11 @@
     python benchmarks/gpu/llama.py WEIGHTS.gguf RESULT.json --runs 3
 
 For a machine with an NVIDIA GPU of 24 GB or more; it needs no network. llama-cpp-python and a `llama-server` on the
-PATH are built for CUDA; torch measures the link, and `gguf` writes the weights if they are not there. Every start is a
-process of its own. There is no JIT cache: the kernels of llama.cpp are compiled when it is built. `cold` goes from
-imports to the first answer as the twin of a service does, with the weights' file in the page cache or dropped from it;
-`service` through all the phases, as the process that is snapshotted does.
+PATH are built for CUDA; one build of llama.cpp with `-DGGML_CUDA=ON -DBUILD_SHARED_LIBS=ON` serves both, its folder
+`bin` on the PATH and in LLAMA_CPP_LIB_PATH. torch measures the link, and `gguf` writes the weights if they are not
+there. Every start is a process of its own. There is no JIT cache: the kernels of llama.cpp are compiled when it is
+built. `cold` goes from imports to the first answer as the twin of a service does, with the weights' file in the page
+cache or dropped from it; `service` through all the phases, as the process that is snapshotted does.
 
 `--tiny` tries the script without a GPU, with some megabytes.
 """

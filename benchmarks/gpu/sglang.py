@@ -16,17 +16,15 @@ of `release` and `resume` are the parts of one that are the engine's own.
 import asyncio
 import json
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from enum import StrEnum
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
 import qwen3_5_moe
+import starts
 import typer
 
 from engines import caches, deep_gemm
@@ -35,7 +33,7 @@ from engines.driver import first_gpu
 from engines.sglang import Sglang
 from spec import ServiceSpec
 from spec.deployment import Deployment
-from spread import Spread, machine
+from spread import Spread
 
 OPTIONS = {
     "context_length": 32_768,
@@ -83,10 +81,12 @@ def main(
         weights = qwen3_5_moe.write(Path(work, "model"))
         caches.use(kept or Path(work, "caches"), links=False)
         if not ahead:
-            del os.environ[deep_gemm.CACHE]
+            os.environ.pop(deep_gemm.CACHE, None)
+        known = provenance(runs)
+        print(json.dumps(known), flush=True)  # what breaks off has said on what it ran
         result = measured(lambda: Sglang(definition, weights), part or list(Part), runs)
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(provenance(runs) | figures(result) | {"runs": result}, indent=2) + "\n")
+    out.write_text(json.dumps(known | figures(result) | {"runs": result}, indent=2) + "\n")
     print(out.read_text())
 
 
@@ -183,16 +183,8 @@ def figures(result: dict[str, Any]) -> dict[str, Any]:
 def provenance(runs: int) -> dict[str, Any]:
     """What was measured, on what, and how."""
     packages = ("sglang", "torch", "transformers", "sglang-kernel", "sgl-deep-gemm", "torch-memory-saver")
-    return {
-        "what": "engine sglang, Qwen3.5-35B-A3B FP8, dummy weights",
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": " ".join(["python", *sys.argv]),
-        "machine": machine(),
-        "gpu": first_gpu("name", "driver_version", "memory.total"),
-        "versions": {"python": sys.version.partition(" ")[0]} | {name: version(name) for name in packages},
-        "service": SERVICE,
-        "repeated": runs,
-    }
+    title = "Qwen3.5-35B-A3B FP8, dummy weights, in the engine sglang; seconds"
+    return starts.provenance(title, packages) | {"service": SERVICE, "repeated": runs}
 
 
 if __name__ == "__main__":
