@@ -46,6 +46,7 @@ class ImageArgs:
     pip: Input[list[Input[str]]] | None = None
     extra_index: Input[str] | None = None
     env: Input[dict[str, Input[str]]] | None = None
+    files: Input[dict[str, Input[str]]] | None = None
     run: Input[list[Input[str]]] | None = None
 
 
