@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from left_behind import left_behind, networks_held_open
 
+from localmodal.worker.capabilities import capabilities_of_this_machine
 from localmodal.worker.container import Bind, ContainerError
 from localmodal.worker.oci.disk import Disk, DiskError
 
@@ -186,7 +187,9 @@ async def test_whatever_it_was_in_the_middle_of(needs_containers, home, runc_aga
 
 
 @pytest.mark.parametrize("attempt", range(6))
-async def test_not_even_if_it_was_taking_a_snapshot_or_restoring_one(needs_snapshots, home, runc_again, attempt):
+async def test_not_even_if_it_was_taking_a_snapshot_or_restoring_one(
+    needs_snapshots, home, tools, runc_again, attempt
+):
     """A dump leaves processes frozen and traced, a restore half a process tree."""
 
     async def a_while(daemon) -> None:
@@ -195,6 +198,7 @@ async def test_not_even_if_it_was_taking_a_snapshot_or_restoring_one(needs_snaps
         await asyncio.sleep(random.uniform(0, 0.3))
 
     await _killed_daemon(home, a_while, "snapshots")
+    await capabilities_of_this_machine(home, tools)  # it may have been finding these out
     await runc_again()
     await asyncio.sleep(0.3)
     assert left_behind(home) == {}
