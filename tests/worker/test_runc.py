@@ -187,9 +187,7 @@ async def test_whatever_it_was_in_the_middle_of(needs_containers, home, runc_aga
 
 
 @pytest.mark.parametrize("attempt", range(6))
-async def test_not_even_if_it_was_taking_a_snapshot_or_restoring_one(
-    needs_snapshots, home, tools, runc_again, attempt
-):
+async def test_not_even_if_it_was_taking_a_snapshot_or_restoring_one(needs_snapshots, home, tools, runc_again, attempt):
     """A dump leaves processes frozen and traced, a restore half a process tree."""
 
     async def a_while(daemon) -> None:
