@@ -93,12 +93,14 @@ async def test_processes_end_when_their_daemon_is_killed(home):
 
 async def test_processes_whose_supervisor_was_killed_too_are_ended_by_the_next_daemon(process, home):
     daemon = await _daemon(home)
-    supervisors = subprocess.run(
-        ["pgrep", "-P", str(daemon.pid)], capture_output=True, text=True, check=True
-    ).stdout.split()
     daemon.send_signal(signal.SIGSTOP)
+    children = subprocess.run(["pgrep", "-P", str(daemon.pid)], capture_output=True, text=True, check=True).stdout
+    supervisors = set(map(int, children.split()))
+    async with asyncio.timeout(10):
+        while not set(_sleepers(home)) - supervisors:  # those who start their programs only now would orphan nothing
+            await asyncio.sleep(0.02)
     for pid in supervisors:
-        os.kill(int(pid), signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)
     daemon.kill()
     await daemon.wait()
     assert _sleepers(home), "they were orphaned"
