@@ -53,22 +53,13 @@ TEXT_ENCODER = {
 
 def main() -> None:
     """Write the weights, start the engine again and again, and write down what was seen."""
-    arguments = _arguments()
+    arguments = starts.arguments_of("write").parse_args()
     if arguments.role == "write":
         _write(arguments.weights)
     elif arguments.role:
         _start(arguments.weights, arguments.role)
     else:
         _measure(arguments)
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("weights", type=Path)
-    parser.add_argument("result", type=Path)
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--role", choices=("write", "cold", "service"), help=argparse.SUPPRESS)
-    return parser.parse_args()
 
 
 @dataclass(frozen=True)
@@ -124,13 +115,10 @@ def _start(weights: Path, role: str) -> None:
 
     engine = Diffusers(_definition(), weights)
     phases.since("imports", process_started_at())
-    for phase in ("load", "serve") if role == "cold" else ("load", "warm_up", "release", "resume", "serve"):
-        with phases(phase):
-            getattr(engine, phase)()
+    starts.go_through(engine, phases, role)
     seen = asyncio.run(starts.answers(engine, phases))
-    size = sum(file.stat().st_size for file in weights.rglob("*.safetensors")) / 1e9
-    rate = {"weights_gb": round(size, 2), "load_gb_per_s": round(size / phases.seconds["load"], 2)}
-    print(json.dumps({**seen, **rate, **_gpu()}))
+    size = sum(file.stat().st_size for file in weights.rglob("*.safetensors"))
+    print(json.dumps({**seen, **starts.rate(size, phases), **_gpu()}))
 
 
 def _gpu() -> dict[str, float]:

@@ -39,8 +39,6 @@ ENGINES = {
 }
 """Each with the options of its stack in stacks/."""
 
-PHASES = {"cold": ("load", "serve"), "service": ("load", "warm_up", "release", "resume", "serve")}
-
 
 def main() -> None:
     """Write the weights, start each engine again and again, and write down what was seen."""
@@ -56,13 +54,9 @@ def main() -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("weights", type=Path)
-    parser.add_argument("result", type=Path)
-    parser.add_argument("--runs", type=int, default=3)
+    parser = starts.arguments_of("write", "link")
     parser.add_argument("--engine", choices=(*ENGINES,), action="append", help="One of the two; none: both.")
     parser.add_argument("--tiny", action="store_true")
-    parser.add_argument("--role", choices=("write", "link", *PHASES), help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
@@ -160,18 +154,12 @@ def _start(arguments: argparse.Namespace) -> Start:
     engine = getattr(import_module(module), name)(definition, arguments.weights)
     phases.since("imports", process_started_at())
     try:
-        for phase in PHASES[arguments.role]:
-            with phases(phase):
-                getattr(engine, phase)()
+        starts.go_through(engine, phases, arguments.role)
         seen = asyncio.run(starts.answers(engine, phases))
-        return {**seen, **_rate(arguments.weights, phases), "gpu_memory": first_gpu("memory.used")}
+        rate = starts.rate(arguments.weights.stat().st_size, phases)
+        return {**seen, **rate, "gpu_memory": first_gpu("memory.used")}
     finally:
         engine.stop()
-
-
-def _rate(weights: Path, phases: Phases) -> dict[str, float]:
-    size = weights.stat().st_size / 1e9
-    return {"weights_gb": round(size, 2), "load_gb_per_s": round(size / phases.seconds["load"], 2)}
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What the benchmarks of this folder share: starts in processes of their own, and their figures with provenance."""
 
+import argparse
 import json
 import os
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
+from pathlib import Path
 from platform import python_version
 from typing import Any
 
@@ -18,8 +20,21 @@ from spread import Spread, machine
 Start = dict[str, Any]
 """What one start saw: `seconds` of its phases, its `answer`, and more."""
 
+PHASES = {"cold": ("load", "serve"), "service": ("load", "warm_up", "release", "resume", "serve")}
+"""Of a start as the twin of a service makes it, and of one as the process that is snapshotted does."""
+
 _COPIED = 2**31
 """Bytes; so many that starting the copy does not count."""
+
+
+def arguments_of(*roles: str) -> argparse.ArgumentParser:
+    """What every script of this folder is told; the role, one of these or of a start, is for its own processes."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("weights", type=Path)
+    parser.add_argument("result", type=Path)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--role", choices=(*roles, *PHASES), help=argparse.SUPPRESS)
+    return parser
 
 
 def start(arguments: Sequence[str], environment: Mapping[str, str]) -> Start:
@@ -32,6 +47,13 @@ def start(arguments: Sequence[str], environment: Mapping[str, str]) -> Start:
     return json.loads(seen)
 
 
+def go_through(engine: Engine, phases: Phases, role: str) -> None:
+    """The engine's phases of such a start, timed, in the order of `engines/engine.py`."""
+    for phase in PHASES[role]:
+        with phases(phase):
+            getattr(engine, phase)()
+
+
 async def answers(engine: Engine, phases: Phases) -> Start:
     """The first answer of this process and the same once more, timed."""
     with phases("first_answer"):
@@ -40,6 +62,12 @@ async def answers(engine: Engine, phases: Phases) -> Start:
     with phases("second_answer"):
         again = await engine.first_answer()
     return {"seconds": phases.seconds, "answer": answer, "again_the_same": again == answer}
+
+
+def rate(size: int, phases: Phases) -> dict[str, float]:
+    """How fast weights of so many bytes were loaded."""
+    gigabytes = size / 1e9
+    return {"weights_gb": round(gigabytes, 2), "load_gb_per_s": round(gigabytes / phases.seconds["load"], 2)}
 
 
 def link_gb_per_s() -> float:
