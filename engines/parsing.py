@@ -15,16 +15,20 @@ if TYPE_CHECKING:
 Request = TypeVar("Request", bound=BaseModel)
 
 
+def json_of(body: bytes) -> Any:
+    """The JSON of a body, as pydantic reads it: strictly, so that no text holds half a character."""
+    try:
+        return from_json(body)
+    except ValueError:
+        raise ApiError(400, "We could not parse the JSON body of your request.") from None
+
+
 def parse(kind: type[Request], body: bytes) -> Request:
     """The request that a body holds; else what OpenAI would say is wrong with it."""
     try:
-        data = from_json(body)  # as pydantic reads it: strictly, so that no text holds half a character
-    except ValueError:
-        raise ApiError(400, "We could not parse the JSON body of your request.") from None
-    try:
         return kind.model_validate_json(body)
     except ValidationError as error:
-        raise _refusal(error.errors(include_url=False), data) from None
+        raise _refusal(error.errors(include_url=False), json_of(body)) from None
 
 
 def _refusal(errors: list[ErrorDetails], data: Any) -> ApiError:

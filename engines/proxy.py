@@ -19,6 +19,7 @@ from engines.http import EventStream
 from engines.media import check_media
 from engines.metrics import METRICS, Metrics, meter_of
 from engines.middleware import HEALTH
+from engines.parsing import json_of
 from engines.prompts import FIRST_ANSWER_TOKENS, FIRST_REQUEST
 from engines.usage import TAIL, usage_in
 
@@ -122,11 +123,7 @@ class Proxy:
 
     def _check(self, body: bytes) -> None:
         """Refuse what the server is not to see; it reads the rest, and says what is wrong with it."""
-        try:
-            asked = from_json(body)
-        except ValueError:
-            raise ApiError(400, "We could not parse the JSON body of your request.") from None
-        if isinstance(asked, dict):
+        if isinstance(asked := json_of(body), dict):
             name = asked.get("model")
             self._model.check(name if isinstance(name, str) else None)
             check_media(asked, taken=self._takes_media)
