@@ -64,7 +64,10 @@ class Part(StrEnum):
 def main(
     out: Annotated[Path, typer.Option(help="Where the figures are written, as JSON.")],
     runs: Annotated[int, typer.Option(min=1)] = 3,
-    part: Annotated[list[Part] | None, typer.Option(help="One of the parts, or several; none: all.")] = None,
+    part: Annotated[
+        list[Part] | None,
+        typer.Option(help="One of the parts, or several, in the order in which they are named; none: all."),
+    ] = None,
     kept: Annotated[Path | None, typer.Option(help="A folder of caches to go on with; none: a new one.")] = None,
     argument: Annotated[list[str] | None, typer.Option(help="A further argument of the server, a word each.")] = None,
     *,
@@ -79,27 +82,35 @@ def main(
     os.environ.update(definition.engine.ENVIRONMENT)
     with tempfile.TemporaryDirectory(prefix="coldsnap-benchmark-") as work:
         weights = qwen3_5_moe.write(Path(work, "model"))
-        caches.use(kept or Path(work, "caches"), links=False)
+        folder = kept or Path(work, "caches")
+        caches.use(folder, links=False)
         if not ahead:
             os.environ.pop(deep_gemm.CACHE, None)
+            os.environ["HOME"] = str(folder)  # where the server then keeps DeepGEMM's kernels, below .cache
         known = provenance(runs)
         print(json.dumps(known), flush=True)  # what breaks off has said on what it ran
-        result = measured(lambda: Sglang(definition, weights), part or list(Part), runs)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(known | figures(result) | {"runs": result}, indent=2) + "\n")
+        result = {}
+        for each in part or list(Part):
+            result[each.value] = measured(each, lambda: Sglang(definition, weights), runs)
+            written(out, known | figures(result) | {"runs": result})
     print(out.read_text())
 
 
-def measured(engine: Callable[[], Sglang], parts: list[Part], runs: int) -> dict[str, Any]:
-    """Each part that is wanted, in the order in which it profits from the one before."""
-    result: dict[str, Any] = {}
-    if Part.FIRST in parts:
-        result["first"] = first(engine())
-    if Part.COLD in parts:
-        result["cold"] = [cold(engine()) for _ in range(runs)]
-    if Part.RELEASED in parts:
-        result["released"] = released(engine(), runs)
-    return result
+def measured(part: Part, engine: Callable[[], Sglang], runs: int) -> Any:
+    """What the runs of one part saw."""
+    match part:
+        case Part.FIRST:
+            return first(engine())
+        case Part.COLD:
+            return [cold(engine()) for _ in range(runs)]
+        case Part.RELEASED:
+            return released(engine(), runs)
+
+
+def written(out: Path, found: dict[str, Any]) -> None:
+    """After each part: the next may take longer than there is time."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(found, indent=2) + "\n")
 
 
 def first(engine: Sglang) -> dict[str, Any]:
@@ -110,6 +121,7 @@ def first(engine: Sglang) -> dict[str, Any]:
             engine.load()
         with phases("warm_up"):
             engine.warm_up()
+        print(phases.seconds, flush=True)
         return {"phases": phases.seconds, "gpu_mib": gpu_mib()}
     finally:
         engine.stop()
@@ -123,7 +135,9 @@ def cold(engine: Sglang) -> dict[str, Any]:
             engine.load()
         with phases("serve"):
             engine.serve()
-        return {"answer": answer(engine, phases), "phases": phases.seconds}
+        said = answer(engine, phases)
+        print(phases.seconds, flush=True)
+        return {"answer": said, "phases": phases.seconds}
     finally:
         engine.stop()
 
@@ -146,7 +160,8 @@ def released(engine: Sglang, runs: int) -> dict[str, Any]:
             with phases("resume"):
                 engine.resume()
             said = answer(engine, phases)
-            rounds.append({"phases": phases.seconds, "gpu_mib": left, "same_answer": said == before["answer"]})
+            same = said == before["answer"]
+            rounds.append({"phases": phases.seconds, "gpu_mib": left, "answer": said, "same_answer": same})
             print(rounds[-1], flush=True)
         return {"before": before, "rounds": rounds}
     finally:
